@@ -1,0 +1,3 @@
+module github.com/culvertd/culvert
+
+go 1.26
