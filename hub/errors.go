@@ -39,3 +39,11 @@ var (
 	// ErrClosed: the hub or the store was closed.
 	ErrClosed = errors.New("closed")
 )
+
+// What the hub answers to a reader it does not take.
+var (
+	// ErrDraining: this node is shutting down; another one will serve.
+	ErrDraining = errors.New("the node is draining")
+	// ErrTooManySubscribers: Options.MaxSubscribers are connected.
+	ErrTooManySubscribers = errors.New("too many connections")
+)
