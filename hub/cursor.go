@@ -72,7 +72,7 @@ func ParseCursor(text string, rooms []string) (Cursor, error) {
 		return Cursor{{Room: rooms[0], Position: p, Mark: mark}}, nil
 	}
 	var c Cursor
-	seen := make(map[string]bool, len(rooms))
+	names := newNameSet(rooms, strings.Count(text, ",")+1)
 	for part := range strings.SplitSeq(text, ",") {
 		name, at, ok := strings.Cut(part, "=")
 		if !ok {
@@ -85,15 +85,61 @@ func ParseCursor(text string, rooms []string) (Cursor, error) {
 		if err != nil {
 			return nil, err
 		}
-		if seen[name] {
+		wanted, again := names.take(name)
+		if again {
 			return nil, fmt.Errorf("%w: room %s is named twice", ErrBadCursor, name)
 		}
-		seen[name] = true
-		if slices.Contains(rooms, name) {
+		if wanted {
+			if c == nil {
+				c = make(Cursor, 0, len(rooms))
+			}
 			c = append(c, RoomPosition{Room: name, Position: p, Mark: mark})
 		}
 	}
 	return c, nil
+}
+
+// nameSet tells which names of a cursor are wanted and which come again. A few
+// names are compared one by one, without allocating; more go into a map, so
+// that a long cursor takes time in proportion to its length.
+type nameSet struct {
+	rooms []string
+	few   [8]string
+	n     int
+	many  map[string]bool // wanted rooms: false, names that came: true
+	came  map[string]bool // names that came and are not wanted
+}
+
+func newNameSet(rooms []string, parts int) *nameSet {
+	s := &nameSet{rooms: rooms}
+	if parts > len(s.few) {
+		s.many = make(map[string]bool, len(rooms))
+		for _, r := range rooms {
+			s.many[r] = false
+		}
+	}
+	return s
+}
+
+func (s *nameSet) take(name string) (wanted, again bool) {
+	if s.many == nil {
+		again = slices.Contains(s.few[:s.n], name)
+		s.few[s.n] = name
+		s.n++
+		return slices.Contains(s.rooms, name), again
+	}
+	if again, wanted = s.many[name]; wanted {
+		s.many[name] = true
+		return true, again
+	}
+	if s.came[name] {
+		return false, true
+	}
+	if s.came == nil {
+		s.came = make(map[string]bool)
+	}
+	s.came[name] = true
+	return false, false
 }
 
 // String is the cursor's text form, which ParseCursor reads.
