@@ -1,0 +1,67 @@
+package wire
+
+import (
+	"strconv"
+
+	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/transport/codes"
+)
+
+// AppendBye appends the envelope with which the server ends a connection.
+func AppendBye(dst []byte, end hub.End, cursor []byte) []byte {
+	info, _ := codes.Lookup(codes.Code(end.Code))
+	dst = appendText(dst, `{"type":"bye","code":`, end.Code)
+	dst = append(dst, `,"message":`...)
+	dst = AppendString(dst, end.Message)
+	dst = appendText(dst, `,"reconnect":`, string(info.Reconnect))
+	dst = appendInt(dst, `,"after_ms":`, end.After.Milliseconds())
+	dst = appendText(dst, `,"cursor":`, cursor)
+	return append(dst, '}')
+}
+
+// AppendError appends the envelope of an error that belongs to no command.
+func AppendError(dst []byte, e *codes.Error) []byte {
+	dst = append(dst, `{"type":"error","error":`...)
+	dst = e.AppendJSON(dst)
+	return append(dst, '}')
+}
+
+// AppendReply opens the envelope of a reply that says yes: the caller appends
+// further fields, each with a comma before it, and the closing brace. ref is
+// the command's, as JSON.
+func AppendReply(dst, ref []byte) []byte {
+	dst = append(dst, `{"type":"reply","ref":`...)
+	dst = append(dst, ref...)
+	return append(dst, `,"ok":true`...)
+}
+
+// AppendErrorReply appends the envelope of a reply that says no.
+func AppendErrorReply(dst, ref []byte, e *codes.Error) []byte {
+	dst = append(dst, `{"type":"reply","ref":`...)
+	dst = append(dst, ref...)
+	dst = append(dst, `,"ok":false,"error":`...)
+	dst = e.AppendJSON(dst)
+	return append(dst, '}')
+}
+
+// AppendPublished appends the fields that say what became of a publish
+// without an error: "room","offset","epoch","id","time","cursor","duplicate".
+// id is the message's own, used where it has no place in the history.
+func AppendPublished(dst []byte, room, id string, r *hub.Result) []byte {
+	dst = appendText(dst, `"room":`, room)
+	if p := r.Position; p.IsZero() {
+		dst = appendText(dst, `,"id":`, id)
+		dst = appendInt(dst, `,"time":`, r.Time)
+	} else {
+		dst = append(dst, `,"offset":`...)
+		dst = strconv.AppendUint(dst, p.Offset, 10)
+		dst = appendText(dst, `,"epoch":`, p.Epoch)
+		dst = appendText(dst, `,"id":`, p.ID)
+		dst = appendInt(dst, `,"time":`, r.Time)
+		dst = append(dst, `,"cursor":"`...)
+		dst = appendPlace(dst, room, p)
+		dst = append(dst, '"')
+	}
+	dst = append(dst, `,"duplicate":`...)
+	return strconv.AppendBool(dst, r.Duplicate)
+}
