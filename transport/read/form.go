@@ -1,0 +1,118 @@
+package read
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/url"
+	"strings"
+
+	"github.com/culvertd/culvert/transport/codes"
+)
+
+// param is one of the parameters of a read.
+type param uint8
+
+const (
+	pCursor param = iota
+	pLast
+	pFrom
+	pWait
+	pLimit
+	pFormat
+	pPresence
+	pClient
+	pHeartbeat
+	pPad
+	numParams
+	pUnknown = numParams
+)
+
+// String is the parameter's name.
+func (k param) String() string {
+	return [...]string{"cursor", "last", "from", "wait", "limit", "format", "presence", "client", "heartbeat", "pad", "unknown"}[k]
+}
+
+func paramNamed(name string) param {
+	for k := range numParams {
+		if k.String() == name {
+			return k
+		}
+	}
+	return pUnknown
+}
+
+// params holds the parameters as text. Of several sources, and of a parameter
+// that is there twice, the first one counts.
+type params struct {
+	text  [numParams]string
+	given [numParams]bool
+}
+
+func (p *params) set(k param, text string) {
+	if !p.given[k] {
+		p.text[k], p.given[k] = text, true
+	}
+}
+
+// addForm adds a=b&c=d. Unknown parameters are skipped, whatever they hold:
+// clients put nonces there, and proxies add their own.
+func (p *params) addForm(form string) *codes.Error {
+	for form != "" {
+		var pair string
+		pair, form, _ = strings.Cut(form, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		name, err := unescape(name)
+		k := paramNamed(name)
+		if err != nil || k == pUnknown {
+			continue
+		}
+		value, err = unescape(value)
+		if err != nil {
+			return codes.Newf(codes.BadParameter, "%s: a %% is not followed by two hexadecimal digits", name)
+		}
+		p.set(k, value)
+	}
+	return nil
+}
+
+// unescape is url.QueryUnescape, which is not needed for most texts.
+func unescape(s string) (string, error) {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
+		return s, nil
+	}
+	return url.QueryUnescape(s)
+}
+
+// addJSON adds the members of one JSON object. Numbers and strings mean the
+// same, true and false are 1 and 0, null is as if it were not there.
+func (p *params) addJSON(body []byte) *codes.Error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
+		return codes.New(codes.BadJSON, "the body is not one JSON object").WithAllowed(`an object such as {"cursor":"...","wait":20}`)
+	}
+	for name, raw := range members {
+		k := paramNamed(name)
+		if k == pUnknown {
+			continue
+		}
+		raw = bytes.TrimSpace(raw)
+		switch c := raw[0]; {
+		case c == '"':
+			var text string
+			if err := json.Unmarshal(raw, &text); err != nil {
+				return codes.Newf(codes.BadJSON, "%s is not a JSON string", name)
+			}
+			p.set(k, text)
+		case c == '-' || c >= '0' && c <= '9':
+			p.set(k, string(raw))
+		case c == 't':
+			p.set(k, "1")
+		case c == 'f':
+			p.set(k, "0")
+		case c == 'n':
+		default:
+			return codes.Newf(codes.BadParameter, "%s is neither a string nor a number", name)
+		}
+	}
+	return nil
+}
