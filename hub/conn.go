@@ -33,6 +33,9 @@ const (
 type Event struct {
 	Kind EventKind
 	Room string
+	// At is the place in the room's order after this event: a message's own
+	// position, a gap's To, and the room's newest position for what has none.
+	At Position
 	// Time is when it came about, in Unix milliseconds.
 	Time     int64
 	Message  *Message

@@ -145,7 +145,8 @@ type Page struct {
 	Messages []*Message
 	// Gap is set where the messages do not directly follow (or precede) From:
 	//   - From was evicted: To is Floor.
-	//   - From is of another epoch: GapLost, To is Floor.
+	//   - From is of another epoch, or the room no longer exists: GapLost, To
+	//     is Floor (zero where there is none).
 	//   - From is past Head in its epoch: GapLost, To is Head.
 	//   - another message is at From: GapFork, To is that message's position.
 	//   - From is at the floor's offset with another id: GapFork, To is Floor.

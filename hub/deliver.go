@@ -1,0 +1,233 @@
+package hub
+
+import (
+	"runtime"
+	"sync"
+)
+
+// workQueue holds the rooms that have something to deliver, first come first
+// served. A room is in it at most once.
+type workQueue struct {
+	mu     sync.Mutex
+	cond   *sync.Cond
+	rooms  []*room // guarded by mu, a ring
+	head   int
+	n      int
+	closed bool
+}
+
+func newWorkQueue() *workQueue {
+	q := &workQueue{rooms: make([]*room, 64)}
+	q.cond = sync.NewCond(&q.mu)
+	return q
+}
+
+func (q *workQueue) push(r *room) {
+	q.mu.Lock()
+	if q.n == len(q.rooms) {
+		rooms := make([]*room, 2*q.n)
+		for i := range q.n {
+			rooms[i] = q.rooms[(q.head+i)%q.n]
+		}
+		q.rooms, q.head = rooms, 0
+	}
+	q.rooms[(q.head+q.n)%len(q.rooms)] = r
+	q.n++
+	q.mu.Unlock()
+	q.cond.Signal()
+}
+
+// pop waits for a room; nil means that the queue was closed.
+func (q *workQueue) pop() *room {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.n == 0 && !q.closed {
+		q.cond.Wait()
+	}
+	if q.closed {
+		return nil
+	}
+	r := q.rooms[q.head]
+	q.rooms[q.head] = nil
+	q.head = (q.head + 1) % len(q.rooms)
+	q.n--
+	return r
+}
+
+func (q *workQueue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.cond.Broadcast()
+}
+
+// sliceLen is how many members a worker serves before the next room has its
+// turn, so that a room of thousands does not delay a room of two.
+const sliceLen = 256
+
+// yieldEvery is how many writes a worker makes before it lets the runtime poll
+// the network: without that an unrelated request waits for the whole fan-out.
+const yieldEvery = 64
+
+// worker fans rooms out. All its fields are its goroutine's own.
+type worker struct {
+	hub     *Hub
+	sc      scratch
+	slice   [sliceLen]*membership
+	entries []*entry // of the round
+	from    uint64
+	joined  [2 * maxForms]joined
+}
+
+// joined is what a round's entries are in one form, put together once for all
+// members that need exactly them.
+type joined struct {
+	done  bool
+	buf   []byte   // reused between rounds
+	bytes []byte   // buf, or the one frame there is; empty if the form shows none
+	kept  []byte   // a copy that remainders refer to, made when the first is kept
+	to    uint64   // up to this entry
+	at    Position // after it
+	count int      // frames
+}
+
+func (w *worker) run() {
+	for {
+		r := w.hub.queue.pop()
+		if r == nil {
+			return
+		}
+		w.serve(r)
+	}
+}
+
+// serve walks one slice of the room's members.
+func (w *worker) serve(r *room) {
+	r.mu.Lock()
+	rd := &r.round
+	if !rd.active {
+		r.compactLocked()
+		*rd = round{active: true, from: max(r.shown, r.log.first), to: r.log.next, n: len(r.members)}
+		r.shown = rd.to
+	}
+	w.from = max(rd.from, r.log.first)
+	w.entries = w.entries[:0]
+	for seq := w.from; seq < rd.to; seq++ {
+		w.entries = append(w.entries, r.log.at(seq))
+	}
+	n := copy(w.slice[:], r.members[rd.i:rd.n])
+	rd.i += n
+	r.mu.Unlock()
+	for i := range w.joined {
+		w.joined[i].done = false
+	}
+
+	for i, m := range w.slice[:n] {
+		if m != nil {
+			w.deliver(m)
+		}
+		w.slice[i] = nil
+		if i%yieldEvery == yieldEvery-1 {
+			runtime.Gosched()
+		}
+	}
+	clear(w.entries)
+
+	r.mu.Lock()
+	if rd.i >= rd.n {
+		rd.active = false
+		r.compactLocked()
+	}
+	r.queued = (rd.active || r.log.next > r.shown) && len(r.members) > r.holes
+	if rd.active && !r.queued {
+		rd.active = false
+	}
+	again := r.queued
+	r.mu.Unlock()
+	if again {
+		w.hub.queue.push(r)
+	}
+}
+
+// deliver gives a member the round's entries: in the common case, a connection
+// that stands exactly before them, with one write of bytes shared by all.
+func (w *worker) deliver(m *membership) {
+	s := m.sub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.gone {
+		return
+	}
+	plain := s.conn != nil && !s.held && !s.pumping && s.end == nil && s.pending == 0 && !s.endOnGap &&
+		len(s.rest) == 0 && len(s.own) == 0 && m.attached && m.seq == w.from && m.live <= w.from && len(w.entries) > 0 &&
+		(len(s.members) == 1 || !s.framing.CursorInFrame())
+	if !plain {
+		s.wantLocked(m)
+		s.kickLocked(&w.sc)
+		return
+	}
+	j := w.join(s.form, s.framing, m.presence)
+	m.seq, m.pos = j.to, j.at
+	if len(j.bytes) > 0 {
+		n, err := s.conn.TryWrite(j.bytes)
+		s.wroteLocked()
+		s.hub.stats.delivered.Add(int64(j.count))
+		switch {
+		case err != nil:
+			s.failLocked(err)
+			return
+		case n < len(j.bytes):
+			if j.kept == nil {
+				j.kept = append([]byte(nil), j.bytes...)
+			}
+			s.keepLocked(j.kept[n:])
+			s.pumpLocked()
+			return
+		}
+	}
+	if m.seq < w.from+uint64(len(w.entries)) {
+		s.wantLocked(m)
+		s.kickLocked(&w.sc)
+	}
+}
+
+// join puts the round's entries together in one form.
+func (w *worker) join(form int, f Framing, presence bool) *joined {
+	i := 2 * form
+	if presence {
+		i++
+	}
+	j := &w.joined[i]
+	if j.done {
+		return j
+	}
+	*j = joined{done: true, buf: j.buf[:0], to: w.from, at: j.at}
+	for _, e := range w.entries {
+		if j.count > 0 && len(j.bytes) >= w.hub.o.WriteBytes {
+			break
+		}
+		j.to++
+		j.at = e.ev.At
+		if e.ev.Kind == EventPresence && !presence {
+			continue
+		}
+		frame := e.frame(form, f, &w.hub.held)
+		if len(frame) == 0 {
+			continue
+		}
+		j.count++
+		if j.count == 1 {
+			j.bytes = frame // nothing to copy for a single frame
+			continue
+		}
+		if j.count == 2 {
+			j.buf = append(j.buf, j.bytes...)
+		}
+		j.buf = append(j.buf, frame...)
+		j.bytes = j.buf
+	}
+	if j.count == 1 {
+		j.kept = j.bytes // immutable already
+	}
+	return j
+}

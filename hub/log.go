@@ -1,0 +1,165 @@
+package hub
+
+import (
+	"sort"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// log is the newest part of a room's events, kept once for all its readers. A
+// reader is a sequence number into it. Entries are numbered from 0 for the
+// life of the log, messages and other events alike.
+//
+// It has no lock of its own: the room's mu guards it. Entries themselves are
+// immutable but for their wire forms, which are filled in as they are needed.
+type log struct {
+	id string // names this log in marks; set once
+
+	ring  []*entry // entry seq is at ring[seq%len(ring)]; len is a power of two
+	first uint64   // seq of the oldest entry
+	next  uint64   // seq the next entry will get
+	bytes int      // sum of the entries' sizes
+
+	head Position // after the newest entry
+	base Position // before the oldest entry
+
+	// branch is the seq from which on entries belong to head's history without
+	// a break, and branchAt the position there. A position is looked for from
+	// here on only: before it lies another epoch or another fork.
+	branch   uint64
+	branchAt Position
+}
+
+// entry is one event of a log.
+type entry struct {
+	ev      Event
+	wire    [maxForms]atomic.Pointer[[]byte]
+	encoded atomic.Int64 // bytes in wire that count in the hub's total
+	evicted atomic.Bool
+}
+
+func newLog(head Position) log {
+	return log{id: NewMessageID()[:6], head: head, base: head, branchAt: head}
+}
+
+// size is what the entry counts for in the log's bound.
+func (e *entry) size() int {
+	const overhead = 320 // the entry and its event
+	if e.ev.Message != nil {
+		return overhead + e.ev.Message.Size()
+	}
+	return overhead
+}
+
+// frame returns the entry's wire form, encoding it the first time; what it
+// takes is added to held. Two callers at once may both encode; one result is
+// kept.
+func (e *entry) frame(form int, f Framing, held *atomic.Int64) []byte {
+	if p := e.wire[form].Load(); p != nil {
+		return *p
+	}
+	b := f.Append(nil, &e.ev)
+	if !e.wire[form].CompareAndSwap(nil, &b) {
+		return *e.wire[form].Load()
+	}
+	e.encoded.Add(int64(len(b)))
+	held.Add(int64(len(b)))
+	if e.evicted.Load() {
+		held.Add(-e.encoded.Swap(0))
+	}
+	return b
+}
+
+// drop gives back what the wire forms hold, now that the entry has left the log.
+func (e *entry) drop(held *atomic.Int64) {
+	e.evicted.Store(true)
+	held.Add(-e.encoded.Swap(0))
+}
+
+func (l *log) at(seq uint64) *entry { return l.ring[seq&uint64(len(l.ring)-1)] }
+
+func (l *log) len() int { return int(l.next - l.first) }
+
+// append adds an event; its At becomes the head.
+func (l *log) append(ev Event) *entry {
+	if l.len() == len(l.ring) {
+		l.grow()
+	}
+	e := &entry{ev: ev}
+	l.ring[l.next&uint64(len(l.ring)-1)] = e
+	l.next++
+	l.bytes += e.size()
+	l.head = ev.At
+	return e
+}
+
+func (l *log) grow() {
+	ring := make([]*entry, max(8, 2*len(l.ring)))
+	for seq := l.first; seq < l.next; seq++ {
+		ring[seq&uint64(len(ring)-1)] = l.at(seq)
+	}
+	l.ring = ring
+}
+
+// jump notes that history goes on at a place that does not follow from head:
+// positions before it are not looked for any more.
+func (l *log) jump(at Position) {
+	l.head, l.branch, l.branchAt = at, l.next, at
+}
+
+// evict drops the oldest entry and returns it.
+func (l *log) evict() *entry {
+	e := l.at(l.first)
+	l.ring[l.first&uint64(len(l.ring)-1)] = nil
+	l.first++
+	l.bytes -= e.size()
+	l.base = e.ev.At
+	return e
+}
+
+// seek returns the seq of the first entry after p; ok is false where the log
+// does not know p, and only the store can say what follows it.
+func (l *log) seek(p Position) (seq uint64, ok bool) {
+	if p == l.head {
+		return l.next, true
+	}
+	from, at := l.branch, l.branchAt
+	if from < l.first {
+		from, at = l.first, l.base
+	}
+	if p == at {
+		return from, true
+	}
+	if p.Epoch != l.head.Epoch {
+		return 0, false
+	}
+	n := sort.Search(int(l.next-from), func(i int) bool { return l.at(from+uint64(i)).ev.At.Offset >= p.Offset })
+	seq = from + uint64(n)
+	if seq == l.next || l.at(seq).ev.At != p {
+		return 0, false
+	}
+	return seq + 1, true
+}
+
+// mark names a seq of this log in a poll's cursor, where it keeps the place
+// among events without an offset.
+func (l *log) mark(seq uint64) string { return l.id + strconv.FormatUint(seq, 36) }
+
+// seekMark finds the seq of a mark, where it is one of this log's and the
+// position agrees with it.
+func (l *log) seekMark(mark string, p Position) (seq uint64, ok bool) {
+	rest, ok := strings.CutPrefix(mark, l.id)
+	if !ok {
+		return 0, false
+	}
+	seq, err := strconv.ParseUint(rest, 36, 64)
+	if err != nil || seq < l.first || seq > l.next {
+		return 0, false
+	}
+	at := l.base
+	if seq > l.first {
+		at = l.at(seq - 1).ev.At
+	}
+	return seq, at == p
+}
