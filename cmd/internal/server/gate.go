@@ -1,0 +1,69 @@
+package server
+
+import (
+	"io"
+	"net"
+	"time"
+)
+
+// gate is a listener that turns connections away while the server is full. It
+// tells them so: a connection that merely hangs or breaks looks like a network
+// at fault.
+type gate struct {
+	net.Listener
+	full     func() bool
+	refusing chan struct{} // a place for each refusal under way
+}
+
+// At most so many connections are being told at once, and for so long; any
+// more are closed without a word.
+const (
+	maxRefusing    = 64
+	refusePatience = time.Second
+)
+
+func newGate(l net.Listener, full func() bool) *gate {
+	return &gate{Listener: l, full: full, refusing: make(chan struct{}, maxRefusing)}
+}
+
+func (g *gate) Accept() (net.Conn, error) {
+	for {
+		c, err := g.Listener.Accept()
+		if err != nil || !g.full() {
+			return c, err
+		}
+		select {
+		case g.refusing <- struct{}{}:
+			go func() {
+				refuse(c)
+				<-g.refusing
+			}()
+		default:
+			c.Close()
+		}
+	}
+}
+
+const tooManyBody = `{"error":{"code":"too_many_connections","message":"this node has as many connections as it may have","retry_after_ms":5000}}` + "\n"
+
+const tooMany = "HTTP/1.1 503 Service Unavailable\r\n" +
+	"Content-Type: application/json\r\n" +
+	"Cache-Control: no-store\r\n" +
+	"Access-Control-Allow-Origin: *\r\n" + // nothing secret, and a page should see why
+	"Retry-After: 5\r\n" +
+	"Connection: close\r\n\r\n" + tooManyBody
+
+// refuse answers without reading a request first, ends the writing side and
+// then reads what comes: a close with unread bytes would be a reset, which
+// takes the answer away from the client again.
+func refuse(c net.Conn) {
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(refusePatience))
+	if _, err := io.WriteString(c, tooMany); err != nil {
+		return
+	}
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+	io.Copy(io.Discard, io.LimitReader(c, 64<<10))
+}

@@ -1,0 +1,165 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// How long a client may take. They bound what a client costs that sends or
+// reads a byte now and then; connections that a transport has taken over have
+// its own bounds.
+const (
+	// HeaderTimeout is for a request's head.
+	HeaderTimeout = 10 * time.Second
+	// BodyTimeout is for a request's body, from its head on.
+	BodyTimeout = 30 * time.Second
+	// AnswerTimeout is for everything from the head to the end of the answer.
+	// The longest poll waits 55 s.
+	AnswerTimeout = 2 * time.Minute
+	// IdleTimeout is between two requests of a connection. It is longer than
+	// what proxies keep idle connections for (60 s is usual), so that it is
+	// the proxy that closes them and no request meets a closing connection.
+	IdleTimeout = 75 * time.Second
+	// MaxHeaderBytes bounds a request's head: the cursor of 100 rooms with long
+	// names takes 25 KB.
+	MaxHeaderBytes = 64 << 10
+)
+
+// Options are the settings of a Server.
+type Options struct {
+	Handler http.Handler
+	Logger  *slog.Logger
+	// MaxConnections is how many connections there may be; further ones are
+	// answered 503 too_many_connections. 0 means no limit.
+	MaxConnections int
+	// TakenOver counts the connections that handlers have taken over
+	// (hijacked) and that still live. It may be nil.
+	TakenOver func() int
+}
+
+// Server serves HTTP on listeners until Shutdown.
+type Server struct {
+	http      *http.Server
+	options   Options
+	open      atomic.Int64 // connections that net/http has
+	listeners []net.Listener
+	failed    chan error
+	serving   sync.WaitGroup
+}
+
+// New makes a server for the listeners, which it owns from now on.
+func New(listeners []net.Listener, o Options) *Server {
+	s := &Server{options: o, listeners: listeners, failed: make(chan error, len(listeners))}
+	s.http = &http.Server{
+		Handler:           boundBody(o.Handler, BodyTimeout),
+		ReadHeaderTimeout: HeaderTimeout,
+		WriteTimeout:      AnswerTimeout,
+		IdleTimeout:       IdleTimeout,
+		MaxHeaderBytes:    MaxHeaderBytes,
+		ErrorLog:          log.New(&errorLog{o.Logger}, "", 0),
+		ConnState:         s.count,
+	}
+	return s
+}
+
+// count is called by net/http as its connections change; a new one is counted
+// before the next is accepted.
+func (s *Server) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.open.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		s.open.Add(-1)
+	}
+}
+
+func (s *Server) full() bool {
+	if s.options.MaxConnections == 0 {
+		return false
+	}
+	n := int(s.open.Load())
+	if s.options.TakenOver != nil {
+		n += s.options.TakenOver()
+	}
+	return n >= s.options.MaxConnections
+}
+
+// Start begins to serve. What ends it early is sent to Failed.
+func (s *Server) Start() {
+	for _, l := range s.listeners {
+		s.serving.Go(func() {
+			if err := s.http.Serve(newGate(l, s.full)); !errors.Is(err, http.ErrServerClosed) {
+				s.failed <- err
+			}
+		})
+	}
+}
+
+// Failed delivers the error of a listener that broke.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Addr is the address of the first listener.
+func (s *Server) Addr() *net.TCPAddr { return s.listeners[0].Addr().(*net.TCPAddr) }
+
+// Shutdown closes the listeners and waits for the requests under way; those
+// that are there when ctx ends are cut off, and its error is returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		s.http.Close()
+	}
+	s.serving.Wait()
+	return err
+}
+
+// boundBody bounds the time for a request's body. http.Server.ReadTimeout would
+// do so too, but goes on while the handler works, and would end polls that wait
+// longer.
+func boundBody(next http.Handler, limit time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			control := http.NewResponseController(w)
+			if control.SetReadDeadline(time.Now().Add(limit)) == nil {
+				r.Body = &boundedBody{ReadCloser: r.Body, done: func() { control.SetReadDeadline(time.Time{}) }}
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	done func()
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF && b.done != nil {
+		b.done()
+		b.done = nil
+	}
+	return n, err
+}
+
+// errorLog takes what net/http has to say. Of a handler that panicked the
+// operator must hear; the rest is clients that broke off or sent nonsense.
+type errorLog struct{ logger *slog.Logger }
+
+func (e *errorLog) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	level := slog.LevelDebug
+	if strings.Contains(text, "panic serving") {
+		level = slog.LevelError
+	}
+	e.logger.Log(context.Background(), level, "http server", "message", text)
+	return len(line), nil
+}
