@@ -1,0 +1,210 @@
+// Package client speaks to a Culvert server over plain HTTP: it publishes with
+// an idempotency key until it has an answer, and reads the NDJSON stream,
+// resuming from its cursor.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Client is a server's address and how to reach it.
+type Client struct {
+	base string
+	http *http.Client
+	// Report hears of every failed attempt that will be repeated. It may be nil.
+	Report func(err error, wait time.Duration)
+}
+
+// ParseURL checks the address of a server, such as http://localhost:8080; a
+// text without a scheme means http. What it returns has no slash at its end.
+func ParseURL(text string) (string, error) {
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
+		return "", errors.New("it must be the address of a server, such as http://localhost:8080")
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// New makes a client of the server at base, as ParseURL returns it.
+func New(base string) *Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout = answerPatience
+	return &Client{base: base, http: &http.Client{Transport: transport}}
+}
+
+// answerPatience is how long an attempt waits for the head of an answer.
+const answerPatience = 10 * time.Second
+
+// Close closes the connections that are kept for the next request.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// do sends a request. The error is without the method and the URL, which may
+// hold a password and which the user knows.
+func (c *Client) do(r *http.Request) (*http.Response, error) {
+	resp, err := c.http.Do(r)
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return nil, wrapped.Err
+	}
+	return resp, err
+}
+
+// Error is an error that the server told.
+type Error struct {
+	// Status is the HTTP status, 0 for an error told on a stream.
+	Status int `json:"-"`
+	// Temporary: the same request may succeed later.
+	Temporary bool `json:"-"`
+
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Allowed string `json:"allowed"`
+	After   int64  `json:"retry_after_ms"`
+}
+
+func (e *Error) Error() string {
+	text := e.Message
+	if e.Allowed != "" {
+		text += "; allowed: " + e.Allowed
+	}
+	if e.Status == 0 {
+		return fmt.Sprintf("%s (%s)", text, e.Code)
+	}
+	return fmt.Sprintf("%s (%s, HTTP %d)", text, e.Code, e.Status)
+}
+
+// temporary reports whether the same request may succeed later, and how long
+// the server asked to wait. An error that is not an *Error is one of the
+// network, and may pass.
+func temporary(err error) (after time.Duration, ok bool) {
+	var e *Error
+	if !errors.As(err, &e) {
+		return 0, !errors.Is(err, errForeign)
+	}
+	return time.Duration(e.After) * time.Millisecond, e.Temporary
+}
+
+// temporaryStatus is the protocol's rule for HTTP.
+func temporaryStatus(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
+		return true
+	}
+	return status >= 500
+}
+
+var errForeign = errors.New("what answers there is not Culvert")
+
+// readError reads the error in an answer.
+func readError(resp *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	var told struct{ Error *Error }
+	if json.Unmarshal(body, &told) == nil && told.Error != nil && told.Error.Code != "" {
+		told.Error.Status, told.Error.Temporary = resp.StatusCode, temporaryStatus(resp.StatusCode)
+		return told.Error
+	}
+	// A proxy or another program answered. What it says may pass as well.
+	if temporaryStatus(resp.StatusCode) {
+		e := &Error{Status: resp.StatusCode, Temporary: true, Code: "no code", Message: http.StatusText(resp.StatusCode)}
+		if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+			e.After = int64(min(s, 60)) * 1000
+		}
+		return e
+	}
+	return fmt.Errorf("%w (HTTP %d)", errForeign, resp.StatusCode)
+}
+
+// The back-off between attempts: full jitter under a bound that doubles.
+const (
+	firstWait = 500 * time.Millisecond
+	lastWait  = 20 * time.Second
+)
+
+// wait sleeps before attempt n+1 (n counts from 0), at least after, and
+// reports the error that makes it necessary.
+func (c *Client) wait(ctx context.Context, n int, after time.Duration, cause error) error {
+	bound := min(firstWait<<min(n, 10), lastWait)
+	d := after + rand.N(bound)
+	if c.Report != nil {
+		c.Report(cause, d)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Publish is one message to publish.
+type Publish struct {
+	Room string
+	// Data is JSON, or else UTF-8 text.
+	Data []byte
+	// Key is required: it makes repeating safe.
+	Key       string
+	Ephemeral bool
+}
+
+// Publish publishes a message and returns the server's answer. It repeats the
+// request, with the same key, until it has one or ctx ends.
+func (c *Client) Publish(ctx context.Context, p Publish) (answer []byte, err error) {
+	target := c.base + "/rooms/" + url.PathEscape(p.Room)
+	if p.Ephemeral {
+		target += "?ephemeral=1"
+	}
+	for n := 0; ; n++ {
+		answer, err = c.publishOnce(ctx, target, p)
+		if err == nil {
+			return answer, nil
+		}
+		after, ok := temporary(err)
+		if !ok || ctx.Err() != nil {
+			return nil, err
+		}
+		if c.wait(ctx, n, after, err) != nil {
+			return nil, err
+		}
+	}
+}
+
+func (c *Client) publishOnce(ctx context.Context, target string, p Publish) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(p.Data))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Content-Type", "text/plain; charset=utf-8")
+	r.Header.Set("Idempotency-Key", p.Key)
+	resp, err := c.do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
+		return nil, readError(resp)
+	}
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return nil, err
+	}
+	if !json.Valid(answer) {
+		return nil, errForeign
+	}
+	return bytes.TrimSpace(answer), nil
+}
