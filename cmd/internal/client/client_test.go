@@ -205,8 +205,15 @@ func TestReadResumes(t *testing.T) {
 		if len(waits) == 5 && waits[3] < 4*time.Second {
 			t.Errorf("waited %v, bye asked for 4s", waits)
 		}
-		// The envelope that handle refused is not behind the cursor.
+		// What handle refused is not behind the cursor.
 		if got, want := r.Cursor(), "a=e.9.i9,b=e.5.i5"; got != want {
+			t.Errorf("cursor %s, want %s", got, want)
+		}
+		err = r.Run(t.Context(), func(e *Envelope) error { return ErrStop })
+		if !errors.Is(err, ErrStop) {
+			t.Fatal(err)
+		}
+		if got, want := r.Cursor(), "a=e.10.i10,b=e.5.i5"; got != want {
 			t.Errorf("cursor %s, want %s", got, want)
 		}
 	})

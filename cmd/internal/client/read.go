@@ -78,9 +78,14 @@ func (r *Reader) Cursor() string {
 	return strings.Join(parts, ",")
 }
 
+// ErrStop is for the handle of Run to return where it has handled an envelope
+// and wants no more.
+var ErrStop = errors.New("no more is wanted")
+
 // Run calls handle for every message, gap and presence event until handle
 // returns an error, ctx ends, or the server says that the request will never be
-// answered otherwise; it returns that error.
+// answered otherwise; it returns that error. What handle refused with an error
+// other than ErrStop counts as not handled.
 func (r *Reader) Run(ctx context.Context, handle func(*Envelope) error) error {
 	for n := 0; ; n++ {
 		progress, err := r.connect(ctx, handle)
@@ -106,6 +111,8 @@ func (r *Reader) Run(ctx context.Context, handle func(*Envelope) error) error {
 
 // stopError wraps what handle returned.
 type stopError struct{ error }
+
+func (e stopError) Unwrap() error { return e.error }
 
 // patience is how long a connection may be silent: two heartbeats and a little
 // for the way. Before hello tells the interval, it is the server's default.
@@ -172,10 +179,14 @@ func causeOf(ctx context.Context, err error) error {
 // take handles one envelope and then moves on: what handle did not take is
 // read again.
 func (r *Reader) take(e *Envelope, handle func(*Envelope) error) error {
+	var stop error
 	switch e.Type {
 	case "message", "gap", "presence":
 		if err := handle(e); err != nil {
-			return stopError{err}
+			stop = stopError{err}
+		}
+		if stop != nil && !errors.Is(stop, ErrStop) {
+			return stop
 		}
 	case "error":
 		if e.Error != nil {
@@ -196,7 +207,7 @@ func (r *Reader) take(e *Envelope, handle func(*Envelope) error) error {
 	if e.Type == "bye" {
 		return &Error{Code: e.Code, Message: e.Message, After: e.AfterMS, Temporary: e.Reconnect != "never"}
 	}
-	return nil
+	return stop
 }
 
 // move takes over the places of a cursor.

@@ -66,6 +66,13 @@ func (x *Setting) Secret() *Setting {
 	return x
 }
 
+// NoDefault keeps the default out of the help text, where it is not a value
+// that could be given.
+func (x *Setting) NoDefault() *Setting {
+	x.shown = ""
+	return x
+}
+
 // Env is the environment variable of a flag.
 func Env(name string) string {
 	return "CULVERT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))

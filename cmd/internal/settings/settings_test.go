@@ -14,7 +14,7 @@ type values struct {
 	format string
 	on     bool
 	count  int
-	size   int
+	size   int64
 	wait   time.Duration
 	token  string
 }
@@ -140,7 +140,7 @@ func TestHelp(t *testing.T) {
 }
 
 func TestSizesReadAsWritten(t *testing.T) {
-	for _, n := range []int{0, 1, 1000, 1023, 1024, 65536, 1e6, 1 << 20, 3 << 30, 123456789} {
+	for _, n := range []int64{0, 1, 1000, 1023, 1024, 65536, 1e6, 1 << 20, 3 << 30, 123456789} {
 		if got, ok := parseSize(FormatSize(n)); !ok || got != n {
 			t.Errorf("%d is written %s and read %d, %v", n, FormatSize(n), got, ok)
 		}

@@ -77,7 +77,7 @@ func (s *Set) Int(p *int, name string, def, low, high int, usage string) *Settin
 }
 
 // Size declares a setting that is a number of bytes from low to high.
-func (s *Set) Size(p *int, name string, def, low, high int, usage string) *Setting {
+func (s *Set) Size(p *int64, name string, def, low, high int64, usage string) *Setting {
 	*p = def
 	return s.add(&Setting{name: name, arg: "SIZE", usage: usage, shown: FormatSize(def), parse: func(text string) error {
 		n, ok := parseSize(text)
@@ -104,32 +104,32 @@ func (s *Set) Duration(p *time.Duration, name string, def, low, high time.Durati
 
 var units = []struct {
 	name  string
-	bytes int
+	bytes int64
 }{
 	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
 	{"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"kB", 1e3}, {"B", 1},
 }
 
 // FormatSize writes a number of bytes so that parseSize reads the same again.
-func FormatSize(n int) string {
+func FormatSize(n int64) string {
 	for _, u := range units {
 		if u.bytes > 1 && n >= u.bytes && n%u.bytes == 0 {
-			return strconv.Itoa(n/u.bytes) + u.name
+			return strconv.FormatInt(n/u.bytes, 10) + u.name
 		}
 	}
-	return strconv.Itoa(n)
+	return strconv.FormatInt(n, 10)
 }
 
-func parseSize(text string) (int, bool) {
-	factor := 1
+func parseSize(text string) (int64, bool) {
+	factor := int64(1)
 	for _, u := range units {
 		if number, ok := strings.CutSuffix(text, u.name); ok {
 			text, factor = strings.TrimSpace(number), u.bytes
 			break
 		}
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > math.MaxInt/factor {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt64/factor {
 		return 0, false
 	}
 	return n * factor, true
