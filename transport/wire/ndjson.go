@@ -60,7 +60,7 @@ func (f ndjson) AppendHeartbeat(dst []byte, unixMilli int64, cursor []byte) []by
 }
 
 func (f ndjson) AppendEnd(dst []byte, end hub.End, cursor []byte) []byte {
-	if end.Code == "" {
+	if silent(end) {
 		return dst
 	}
 	if !f.bare {

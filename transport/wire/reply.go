@@ -7,6 +7,14 @@ import (
 	"github.com/culvertd/culvert/transport/codes"
 )
 
+// EndClosed is the code of an end that the client asked for and that has been
+// answered already, by a close frame of its own: what was sent before still
+// goes out, and nothing is added.
+const EndClosed = "closed"
+
+// silent reports an end without last words.
+func silent(end hub.End) bool { return end.Code == "" || end.Code == EndClosed }
+
 // AppendBye appends the envelope with which the server ends a connection.
 func AppendBye(dst []byte, end hub.End, cursor []byte) []byte {
 	info, _ := codes.Lookup(codes.Code(end.Code))

@@ -29,11 +29,9 @@ func (f sse) Append(dst []byte, ev *hub.Event) []byte {
 	case hub.EventPresence:
 		dst = append(dst, "event: presence\n"...)
 	}
-	if p, ok := place(ev); ok {
-		dst = append(dst, idField...)
-		dst = appendPlace(dst, ev.Room, p)
-		dst = append(dst, '\n')
-	}
+	dst = append(dst, idField...)
+	dst = appendPlace(dst, ev.Room, ev.At)
+	dst = append(dst, '\n')
 	if f.bare && ev.Kind == hub.EventMessage {
 		dst = appendBareData(dst, ev.Message.Data)
 	} else {
@@ -43,18 +41,6 @@ func (f sse) Append(dst []byte, ev *hub.Event) []byte {
 	}
 	dst = append(dst, '\n')
 	return f.wrap(dst, start)
-}
-
-// place is where a reader of one room stands after the event.
-func place(ev *hub.Event) (hub.Position, bool) {
-	switch {
-	case ev.Kind == hub.EventMessage && !ev.Message.Ephemeral():
-		return ev.Message.Position(), true
-	case ev.Kind == hub.EventGap:
-		return ev.Gap.To, true
-	}
-	// Without an id line the reader's last id stands.
-	return hub.Position{}, false
 }
 
 // appendBareData appends a data line for each line of a string, as the
@@ -93,7 +79,7 @@ func (f sse) wrap(dst []byte, start int) []byte {
 }
 
 // AppendWithCursor replaces the id line's cursor, and the size of the chunk
-// with it. An event without an id line stays as it is.
+// with it.
 func (f sse) AppendWithCursor(dst, wire, cursor []byte) []byte {
 	event := wire
 	if f.chunked {
@@ -101,11 +87,7 @@ func (f sse) AppendWithCursor(dst, wire, cursor []byte) []byte {
 	}
 	at := 0
 	if !bytes.HasPrefix(event, []byte(idField)) {
-		// The line before it is "event: ", which holds no second one.
-		at = bytes.IndexByte(event, '\n') + 1
-		if !bytes.HasPrefix(event[at:], []byte(idField)) {
-			return append(dst, wire...)
-		}
+		at = bytes.IndexByte(event, '\n') + 1 // behind "event: "
 	}
 	at += len(idField)
 	end := at + bytes.IndexByte(event[at:], '\n')
@@ -179,7 +161,7 @@ func (f sse) AppendHeartbeat(dst []byte, unixMilli int64, cursor []byte) []byte 
 // AppendEnd tells EventSource, which knows nothing of bye, by the
 // reconnection time when to come back.
 func (f sse) AppendEnd(dst []byte, end hub.End, cursor []byte) []byte {
-	if end.Code == "" {
+	if silent(end) {
 		return dst
 	}
 	start := len(dst)

@@ -116,7 +116,7 @@ func FuzzEnvelopeSSE(f *testing.F) {
 		}
 		m := message(string(data))
 		m.From = from
-		ev := &hub.Event{Kind: hub.EventMessage, Room: m.Room, Message: m}
+		ev := &hub.Event{Kind: hub.EventMessage, Room: m.Room, At: m.Position(), Message: m}
 		wire1 := forms[wire.FormSSE].Append(nil, ev)
 		events, _ := parseSSE(string(unchunk(t, wire1)))
 		if len(events) != 1 || events[0].Type != "" {

@@ -22,25 +22,28 @@ func message(data string) *hub.Message {
 
 func messageEvent(data string) *hub.Event {
 	m := message(data)
-	return &hub.Event{Kind: hub.EventMessage, Room: m.Room, Time: m.Time, Message: m}
+	return &hub.Event{Kind: hub.EventMessage, Room: m.Room, Time: m.Time, At: m.Position(), Message: m}
 }
 
+// here is where the room stood when something without an offset came.
+var here = hub.Position{Epoch: "0mi8", Offset: 42, ID: "a"}
+
 func gapEvent() *hub.Event {
-	return &hub.Event{Kind: hub.EventGap, Room: "lobby", Time: 5, Gap: &hub.Gap{
+	return &hub.Event{Kind: hub.EventGap, Room: "lobby", Time: 5, At: hub.Position{Epoch: "0mi8", Offset: 900, ID: "b"}, Gap: &hub.Gap{
 		Room: "lobby", Reason: hub.GapEvicted,
 		From: hub.Position{Epoch: "0mi8", Offset: 42, ID: "a"}, To: hub.Position{Epoch: "0mi8", Offset: 900, ID: "b"},
 	}}
 }
 
 func presenceEvent() *hub.Event {
-	return &hub.Event{Kind: hub.EventPresence, Room: "lobby", Time: 6, Presence: &hub.PresenceEvent{
+	return &hub.Event{Kind: hub.EventPresence, Room: "lobby", Time: 6, At: here, Presence: &hub.PresenceEvent{
 		Room: "lobby", Join: true, Member: hub.Member{Client: "c8a1", From: "ann", Since: 4}, Count: 3, Time: 6,
 	}}
 }
 
 func ephemeralEvent() *hub.Event {
 	m := &hub.Message{Room: "lobby", ID: "x", Time: 7, Data: []byte(`1`)}
-	return &hub.Event{Kind: hub.EventMessage, Room: "lobby", Time: 7, Message: m}
+	return &hub.Event{Kind: hub.EventMessage, Room: "lobby", Time: 7, At: here, Message: m}
 }
 
 const (
@@ -95,28 +98,28 @@ func TestForms(t *testing.T) {
 		{"sse", wire.FormSSE,
 			[]string{
 				chunk("id: lobby=0mi8.42.q7f2ak31x0\ndata: " + messageJSON + "\n\n"),
-				chunk("data: " + ephemeralJSON + "\n\n"),
+				chunk("id: lobby=0mi8.42.a\ndata: " + ephemeralJSON + "\n\n"),
 				chunk("event: gap\nid: lobby=0mi8.900.b\ndata: " + gapJSON + "\n\n"),
-				chunk("event: presence\ndata: " + presenceJSON + "\n\n"),
+				chunk("event: presence\nid: lobby=0mi8.42.a\ndata: " + presenceJSON + "\n\n"),
 			},
 			chunk(": heartbeat\nevent: heartbeat\nid: lobby=0mi8.42.a\ndata: " + heartbeatJSON + "\n\n"),
-			chunk("retry: 1830\nevent: bye\nid: lobby=0mi8.42.a\ndata: " + byeJSON + "\n\n") + last},
+			chunk("retry: 1830\nevent: bye\nid: lobby=0mi8.42.a\ndata: "+byeJSON+"\n\n") + last},
 		{"sse-plain", wire.FormSSEPlain,
 			[]string{
-				"id: lobby=0mi8.42.q7f2ak31x0\ndata: " + messageJSON + "\n\n", "data: " + ephemeralJSON + "\n\n",
-				"event: gap\nid: lobby=0mi8.900.b\ndata: " + gapJSON + "\n\n", "event: presence\ndata: " + presenceJSON + "\n\n",
+				"id: lobby=0mi8.42.q7f2ak31x0\ndata: " + messageJSON + "\n\n", "id: lobby=0mi8.42.a\ndata: " + ephemeralJSON + "\n\n",
+				"event: gap\nid: lobby=0mi8.900.b\ndata: " + gapJSON + "\n\n", "event: presence\nid: lobby=0mi8.42.a\ndata: " + presenceJSON + "\n\n",
 			},
 			": heartbeat\nevent: heartbeat\nid: lobby=0mi8.42.a\ndata: " + heartbeatJSON + "\n\n",
 			"retry: 1830\nevent: bye\nid: lobby=0mi8.42.a\ndata: " + byeJSON + "\n\n"},
 		{"sse-bare", wire.FormSSEBare,
 			[]string{
-				chunk("id: lobby=0mi8.42.q7f2ak31x0\ndata: {\"a\":1}\n\n"), chunk("data: 1\n\n"),
+				chunk("id: lobby=0mi8.42.q7f2ak31x0\ndata: {\"a\":1}\n\n"), chunk("id: lobby=0mi8.42.a\ndata: 1\n\n"),
 				chunk("event: gap\nid: lobby=0mi8.900.b\ndata: " + gapJSON + "\n\n"), "",
 			},
 			chunk(": heartbeat\nid: lobby=0mi8.42.a\n\n"), chunk("retry: 1830\n: bye\n\n") + last},
 		{"sse-bare-plain", wire.FormSSEBarePlain,
 			[]string{
-				"id: lobby=0mi8.42.q7f2ak31x0\ndata: {\"a\":1}\n\n", "data: 1\n\n",
+				"id: lobby=0mi8.42.q7f2ak31x0\ndata: {\"a\":1}\n\n", "id: lobby=0mi8.42.a\ndata: 1\n\n",
 				"event: gap\nid: lobby=0mi8.900.b\ndata: " + gapJSON + "\n\n", "",
 			},
 			": heartbeat\nid: lobby=0mi8.42.a\n\n", "retry: 1830\n: bye\n\n"},
@@ -125,7 +128,7 @@ func TestForms(t *testing.T) {
 				chunk(messageJSON + "\n"), chunk(ephemeralJSON + "\n"),
 				chunk(gapJSON + "\n"), chunk(presenceJSON + "\n"),
 			},
-			chunk(heartbeatJSON + "\n"), chunk(byeJSON + "\n") + last},
+			chunk(heartbeatJSON + "\n"), chunk(byeJSON+"\n") + last},
 		{"ndjson-plain", wire.FormNDJSONPlain,
 			[]string{messageJSON + "\n", ephemeralJSON + "\n", gapJSON + "\n", presenceJSON + "\n"},
 			heartbeatJSON + "\n", byeJSON + "\n"},
@@ -174,8 +177,8 @@ func TestWithCursor(t *testing.T) {
 			{messageEvent(`{"a":1}`), "id: " + several + "\ndata: " + messageJSON + "\n\n"},
 			{messageEvent(`"id: x"`), "id: " + several + "\ndata: " + strings.Replace(messageJSON, `{"a":1}`, `"id: x"`, 1) + "\n\n"},
 			{gapEvent(), "event: gap\nid: " + several + "\ndata: " + gapJSON + "\n\n"},
-			{presenceEvent(), "event: presence\ndata: " + presenceJSON + "\n\n"},
-			{ephemeralEvent(), "data: " + ephemeralJSON + "\n\n"},
+			{presenceEvent(), "event: presence\nid: " + several + "\ndata: " + presenceJSON + "\n\n"},
+			{ephemeralEvent(), "id: " + several + "\ndata: " + ephemeralJSON + "\n\n"},
 		} {
 			got := f.AppendWithCursor([]byte("x"), f.Append(nil, tt.ev), []byte(several))[1:]
 			if form == wire.FormSSE {

@@ -22,7 +22,7 @@ func (ws) AppendHeartbeat(dst []byte, unixMilli int64, cursor []byte) []byte {
 }
 
 func (ws) AppendEnd(dst []byte, end hub.End, cursor []byte) []byte {
-	if end.Code == "" {
+	if silent(end) {
 		return dst
 	}
 	start := len(dst)
@@ -55,7 +55,7 @@ func (f wsBare) AppendHeartbeat(dst []byte, _ int64, _ []byte) []byte {
 }
 
 func (wsBare) AppendEnd(dst []byte, end hub.End, _ []byte) []byte {
-	if end.Code == "" {
+	if silent(end) {
 		return dst
 	}
 	return appendWSEnd(dst, end)

@@ -1,0 +1,51 @@
+// Package conn makes hub connections of network connections: the seam behind
+// which the ways of writing to one lie.
+package conn
+
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// Net is a hub.Conn on a network connection that the caller has taken over.
+type Net struct{ nc net.Conn }
+
+// New takes over nc.
+func New(nc net.Conn) *Net { return &Net{nc: nc} }
+
+// TryWrite takes nothing: what the connection would take without blocking is
+// not known here, and the hub's writer does the work.
+func (c *Net) TryWrite([]byte) (int, error) { return 0, nil }
+
+func (c *Net) Write(p []byte) (int, error) { return c.nc.Write(p) }
+
+// SetWriteDeadline bounds the next Write.
+func (c *Net) SetWriteDeadline(t time.Time) error { return c.nc.SetWriteDeadline(t) }
+
+// Close closes the connection; more than once does nothing.
+func (c *Net) Close() error { return c.nc.Close() }
+
+var errNotHalf = errors.New("this connection is closed whole or not at all")
+
+// CloseWrite tells the peer that nothing follows, and leaves its own way open:
+// closing while bytes of the peer are unread would take from it what it has
+// not read yet.
+func (c *Net) CloseWrite() error {
+	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errNotHalf
+}
+
+// Drain reads and drops what the peer still sends, until it closes or the
+// connection is closed here, and then closes it.
+func (c *Net) Drain() {
+	buf := make([]byte, 512)
+	for {
+		if _, err := c.nc.Read(buf); err != nil {
+			c.nc.Close()
+			return
+		}
+	}
+}
