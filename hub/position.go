@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	mathrand "math/rand/v2"
 	"strconv"
 	"strings"
 )
@@ -111,10 +110,11 @@ func isToken(s string, limit int) bool {
 const base36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 // NewMessageID makes the short random id of a message: 51 random bits in 10
-// characters. It tells messages apart and keeps nothing secret, so the runtime's
-// own generator is good enough, and many times faster than the system's.
+// characters.
 func NewMessageID() string {
-	return encode36(mathrand.Uint64()>>13, 10)
+	var b [8]byte
+	rand.Read(b[:])
+	return encode36(binary.LittleEndian.Uint64(b[:])>>13, 10)
 }
 
 // NewEpoch makes the id of one life of a room's history, born at unixMilli by

@@ -53,13 +53,7 @@ func New(o Options) (*Store, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	s := build(o.withDefaults())
-	go s.janitor()
-	return s, nil
-}
-
-// build makes a Store whose janitor does not run yet.
-func build(o Options) *Store {
+	o = o.withDefaults()
 	var secret [16]byte
 	rand.Read(secret[:])
 	s := &Store{
@@ -75,7 +69,8 @@ func build(o Options) *Store {
 	for i := range s.shards {
 		s.shards[i].init(s)
 	}
-	return s
+	go s.janitor()
+	return s, nil
 }
 
 // instant is one reading of the clock.

@@ -58,6 +58,8 @@ const (
 	NotSubscribed Code = "not_subscribed"
 	// BinaryFrame: The client sent a binary frame.
 	BinaryFrame Code = "binary_frame"
+	// BadFrame: What the client sent is not the WebSocket protocol.
+	BadFrame Code = "bad_frame"
 	// FrameTooLarge: The client sent a frame or message over the limit.
 	FrameTooLarge Code = "frame_too_large"
 )
@@ -127,6 +129,7 @@ func All() []Code {
 		BadRef,
 		NotSubscribed,
 		BinaryFrame,
+		BadFrame,
 		FrameTooLarge,
 		KeyConflict,
 		KeyInProgress,
@@ -194,6 +197,8 @@ func lookup(c Code) (Info, bool) {
 		return Info{Code: c, Reconnect: Never}, true
 	case BinaryFrame:
 		return Info{Code: c, Close: 1003, Reconnect: Never, Allowed: "text frames"}, true
+	case BadFrame:
+		return Info{Code: c, Close: 1002, Reconnect: Never}, true
 	case FrameTooLarge:
 		return Info{Code: c, Close: 1009, Reconnect: Never}, true
 	case KeyConflict:

@@ -39,12 +39,12 @@ func (c *Net) CloseWrite() error {
 }
 
 // Drain reads and drops what the peer still sends, until it closes or the
-// connection is closed here, and then closes it.
+// connection is closed here.
 func (c *Net) Drain() {
+	c.nc.SetReadDeadline(time.Time{})
 	buf := make([]byte, 512)
 	for {
 		if _, err := c.nc.Read(buf); err != nil {
-			c.nc.Close()
 			return
 		}
 	}

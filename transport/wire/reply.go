@@ -73,3 +73,22 @@ func AppendPublished(dst []byte, room, id string, r *hub.Result) []byte {
 	dst = append(dst, `,"duplicate":`...)
 	return strconv.AppendBool(dst, r.Duplicate)
 }
+
+// AppendTime appends the field "time".
+func AppendTime(dst []byte, unixMilli int64) []byte {
+	return appendInt(dst, `"time":`, unixMilli)
+}
+
+// AppendPresent appends the fields that say who is in a room: "room",
+// "members", "count".
+func AppendPresent(dst []byte, room string, p *hub.Presence) []byte {
+	dst = appendText(dst, `"room":`, room)
+	dst = append(dst, `,"members":[`...)
+	for i := range p.Members {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = AppendMember(dst, &p.Members[i])
+	}
+	return appendInt(append(dst, ']'), `,"count":`, int64(p.Count))
+}

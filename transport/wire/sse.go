@@ -192,7 +192,7 @@ func AppendFirst(dst []byte, form int, h *Hello, pad int) []byte {
 	switch form {
 	case FormWS:
 		start := len(dst)
-		return wrapWSText(AppendHello(dst, h), start)
+		return WrapWSText(AppendHello(dst, h), start)
 	case FormSSE, FormSSEPlain, FormSSEBare, FormSSEBarePlain:
 		f := sse{chunked: form == FormSSE || form == FormSSEBare, bare: form == FormSSEBare || form == FormSSEBarePlain}
 		return f.hello(dst, h, pad)

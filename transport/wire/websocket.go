@@ -39,10 +39,10 @@ func appendWSHeader(dst []byte, n int) []byte {
 	}
 }
 
-// wrapWSText makes a text frame of what was appended behind start. An
-// envelope's length is known when it is written, so its header is pushed in
-// afterwards: once per event, not per subscriber.
-func wrapWSText(dst []byte, start int) []byte {
+// WrapWSText makes a text frame of dst[start:]. An envelope's length is known
+// when it is written, so its header is pushed in afterwards: once per event,
+// not per subscriber.
+func WrapWSText(dst []byte, start int) []byte {
 	var header [10]byte
 	h := appendWSHeader(header[:0], len(dst)-start)
 	return insert(dst, start, h)

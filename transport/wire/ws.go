@@ -10,14 +10,14 @@ type ws struct{ shared }
 
 func (ws) Append(dst []byte, ev *hub.Event) []byte {
 	start := len(dst)
-	return wrapWSText(appendEnvelope(dst, ev), start)
+	return WrapWSText(appendEnvelope(dst, ev), start)
 }
 
 // AppendHeartbeat shows the server to scripts and, by the pong, the client to
 // the server.
 func (ws) AppendHeartbeat(dst []byte, unixMilli int64, cursor []byte) []byte {
 	start := len(dst)
-	dst = wrapWSText(AppendHeartbeat(dst, unixMilli, cursor), start)
+	dst = WrapWSText(AppendHeartbeat(dst, unixMilli, cursor), start)
 	return AppendWSPing(dst)
 }
 
@@ -26,7 +26,7 @@ func (ws) AppendEnd(dst []byte, end hub.End, cursor []byte) []byte {
 		return dst
 	}
 	start := len(dst)
-	dst = wrapWSText(AppendBye(dst, end, cursor), start)
+	dst = WrapWSText(AppendBye(dst, end, cursor), start)
 	return appendWSEnd(dst, end)
 }
 
@@ -43,13 +43,13 @@ func (wsBare) Append(dst []byte, ev *hub.Event) []byte {
 		return dst
 	}
 	start := len(dst)
-	return wrapWSText(appendBare(dst, ev.Message.Data), start)
+	return WrapWSText(appendBare(dst, ev.Message.Data), start)
 }
 
 func (f wsBare) AppendHeartbeat(dst []byte, _ int64, _ []byte) []byte {
 	if f.heartbeat != "" {
 		start := len(dst)
-		dst = wrapWSText(append(dst, f.heartbeat...), start)
+		dst = WrapWSText(append(dst, f.heartbeat...), start)
 	}
 	return AppendWSPing(dst)
 }

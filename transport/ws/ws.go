@@ -1,0 +1,142 @@
+// Package ws serves the WebSocket transport (PROTOCOL.md, sections 6 and 13).
+//
+// The handshake and the reading are gorilla's. Everything that is written
+// after the handshake goes through the connection's hub.Subscriber, so that
+// nothing ever lands inside a frame: gorilla itself is given a connection that
+// refuses its writes.
+package ws
+
+import (
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/transport/codes"
+	"github.com/culvertd/culvert/transport/conn"
+	"github.com/culvertd/culvert/transport/publish"
+	"github.com/culvertd/culvert/transport/read"
+	"github.com/culvertd/culvert/transport/wire"
+)
+
+// Options configure a Handler. Zero fields but Hub have the defaults.
+type Options struct {
+	// Hub delivers; required. Its framings are wire.Framings.
+	Hub *hub.Hub
+	// Server names the program and its version in hello.
+	Server string
+	// Logger hears of the server's own faults. Default: discard.
+	Logger *slog.Logger
+	// Heartbeat is the hub's: 15 s. Three of them without a byte from the
+	// client end the connection.
+	Heartbeat time.Duration
+	// Publish bounds what is published.
+	Publish publish.Limits
+	// Rooms is the most rooms of one connection, the hub's: 100.
+	Rooms int
+	// MaxFrame is the longest message of a client in bytes: 1 MiB.
+	MaxFrame int
+	// FrameTimeout is how long one message may take to arrive: 60 s.
+	FrameTimeout time.Duration
+	// CommandTimeout bounds what a command does: 15 s.
+	CommandTimeout time.Duration
+	// PageHeartbeat is the text that ServeBare's pages send to show that they
+	// live, and are answered with; "" for none. It is wire.Options' too.
+	PageHeartbeat string
+}
+
+// endTimeout bounds the last words to a connection that no subscriber was made
+// for.
+const endTimeout = 2 * time.Second
+
+// handshakeTimeout bounds the writing of the answer to the handshake.
+const handshakeTimeout = 10 * time.Second
+
+// Handler serves WebSockets.
+type Handler struct {
+	o        Options
+	upgrader websocket.Upgrader
+	running  sync.WaitGroup
+}
+
+// New makes a handler.
+func New(o Options) *Handler {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Server == "" {
+		o.Server = "culvert"
+	}
+	if o.Heartbeat <= 0 {
+		o.Heartbeat = 15 * time.Second
+	}
+	if o.Rooms <= 0 {
+		o.Rooms = 100
+	}
+	if o.MaxFrame <= 0 {
+		o.MaxFrame = 1 << 20
+	}
+	if o.FrameTimeout <= 0 {
+		o.FrameTimeout = time.Minute
+	}
+	if o.CommandTimeout <= 0 {
+		o.CommandTimeout = 15 * time.Second
+	}
+	o.Publish = o.Publish.WithDefaults()
+	return &Handler{o: o, upgrader: websocket.Upgrader{
+		HandshakeTimeout: handshakeTimeout,
+		ReadBufferSize:   512,
+		// Nothing is ever written through gorilla but the handshake, which
+		// uses the HTTP server's buffer; the pool keeps it from making one.
+		WriteBufferSize: 512,
+		WriteBufferPool: new(sync.Pool),
+		CheckOrigin:     func(*http.Request) bool { return true }, // decided before
+		Error: func(w http.ResponseWriter, _ *http.Request, _ int, reason error) {
+			codes.New(codes.BadUpgrade, reason.Error()).WriteHTTP(w)
+		},
+	}}
+}
+
+// Wait returns when no connection is left. The hub ends them.
+func (h *Handler) Wait() { h.running.Wait() }
+
+// Serve upgrades the request and serves the connection. It returns after the
+// handshake; a refusal by the hub is told on the WebSocket.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, q read.Request) {
+	form := wire.FormWS
+	if q.Bare {
+		form = wire.FormWSBare
+	}
+	h.serve(w, r, q, form)
+}
+
+// ServeBare serves a page that knows nothing of Culvert, at a path of its own
+// choice: the bare form, with Options.PageHeartbeat.
+func (h *Handler) ServeBare(w http.ResponseWriter, r *http.Request, q read.Request) {
+	h.serve(w, r, q, wire.FormWSPage)
+}
+
+// Refuse upgrades the request, tells the error and closes: browsers show a
+// page nothing of a refused upgrade.
+func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, bare bool, e *codes.Error) {
+	_, g, ok := h.upgrade(w, r)
+	if !ok {
+		return
+	}
+	h.running.Go(func() { refuse(conn.New(g.Conn), bare, e) })
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, q read.Request, form int) {
+	ws, g, ok := h.upgrade(w, r)
+	if !ok {
+		return
+	}
+	// A fresh goroutine, so that the request and the HTTP server's buffers go.
+	h.running.Go(func() {
+		c := &connection{h: h, ws: ws, guard: g, form: form, room: q.Rooms[0]}
+		c.run(q)
+	})
+}
