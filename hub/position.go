@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	mathrand "math/rand/v2"
 	"strconv"
 	"strings"
 )
@@ -110,11 +111,10 @@ func isToken(s string, limit int) bool {
 const base36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 // NewMessageID makes the short random id of a message: 51 random bits in 10
-// characters.
+// characters. It tells messages apart and keeps nothing secret, so the runtime's
+// own generator is good enough, and many times faster than the system's.
 func NewMessageID() string {
-	var b [8]byte
-	rand.Read(b[:])
-	return encode36(binary.LittleEndian.Uint64(b[:])>>13, 10)
+	return encode36(mathrand.Uint64()>>13, 10)
 }
 
 // NewEpoch makes the id of one life of a room's history, born at unixMilli by

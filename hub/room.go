@@ -249,16 +249,20 @@ func (r *room) ingestPageLocked(page Page) {
 }
 
 // learn compares the log with a page that a reader got from the store, and
-// lets the log catch up where the store is ahead of it.
+// lets the log catch up where the store is ahead of it. A page that was read
+// before the log moved on teaches nothing.
 func (r *room) learn(page Page) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.open && !r.closed && page.Head != r.log.head {
-		r.ingestPageLocked(page)
-		if page.Head != r.log.head {
-			r.fillLocked()
-		}
+	if !r.open || r.closed {
+		return
 	}
+	r.ingestPageLocked(page)
+	head := r.log.head
+	if page.Head == head || (page.Head.Epoch == head.Epoch && page.Head.Offset < head.Offset) {
+		return
+	}
+	r.fillLocked()
 }
 
 // scheduleLocked queues the room for the delivery workers.

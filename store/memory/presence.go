@@ -86,20 +86,30 @@ func (p *presence) add(room string, l hub.Lease, now instant) (ev hub.PresenceEv
 	m := p.members[l.Client]
 	if m == nil {
 		joined = true
-		m = &member{Member: hub.Member{Client: l.Client, From: l.From, Since: now.wall}, prev: p.last}
-		if p.last != nil {
-			m.Since = max(m.Since, p.last.Since)
-			p.last.next = m
-		} else {
-			p.first = m
-		}
-		p.last = m
-		p.members[l.Client] = m
+		m = p.join(hub.Member{Client: l.Client, From: l.From, Since: now.wall})
 	}
-	held := &lease{m: m, holder: l.Holder, expires: after(now.at, l.TTL)}
-	m.leases = append(m.leases, held)
-	p.leases.push(held.expires, held)
+	p.hold(m, l.Holder, after(now.at, l.TTL))
 	return hub.PresenceEvent{Room: room, Join: true, Member: m.Member, Count: len(p.members), Time: now.wall}, joined
+}
+
+// join adds a member at the end of the order of joining.
+func (p *presence) join(of hub.Member) *member {
+	m := &member{Member: of, prev: p.last}
+	if p.last != nil {
+		m.Since = max(m.Since, p.last.Since)
+		p.last.next = m
+	} else {
+		p.first = m
+	}
+	p.last = m
+	p.members[m.Client] = m
+	return m
+}
+
+func (p *presence) hold(m *member, holder string, expires int64) {
+	l := &lease{m: m, holder: holder, expires: expires}
+	m.leases = append(m.leases, l)
+	p.leases.push(expires, l)
 }
 
 // sweepPresence ends expired leases of the room and tells its watchers.

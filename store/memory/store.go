@@ -53,7 +53,13 @@ func New(o Options) (*Store, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	o = o.withDefaults()
+	s := build(o.withDefaults())
+	go s.janitor()
+	return s, nil
+}
+
+// build makes a Store whose janitor does not run yet.
+func build(o Options) *Store {
 	var secret [16]byte
 	rand.Read(secret[:])
 	s := &Store{
@@ -69,8 +75,7 @@ func New(o Options) (*Store, error) {
 	for i := range s.shards {
 		s.shards[i].init(s)
 	}
-	go s.janitor()
-	return s, nil
+	return s
 }
 
 // instant is one reading of the clock.

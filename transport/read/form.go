@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/culvertd/culvert/transport/codes"
@@ -68,7 +69,7 @@ func (p *params) addForm(form string) *codes.Error {
 		}
 		value, err = unescape(value)
 		if err != nil {
-			return codes.Newf(codes.BadParameter, "%s: a %% is not followed by two hexadecimal digits", name)
+			return badEscape(name)
 		}
 		p.set(k, value)
 	}
@@ -115,4 +116,66 @@ func (p *params) addJSON(body []byte) *codes.Error {
 		}
 	}
 	return nil
+}
+
+// Lookup returns the first value of one parameter in a=b&c=d.
+func Lookup(form, name string) (value string, given bool, e *codes.Error) {
+	for form != "" {
+		var pair string
+		pair, form, _ = strings.Cut(form, "&")
+		key, value, _ := strings.Cut(pair, "=")
+		if key, err := unescape(key); err != nil || key != name {
+			continue
+		}
+		value, err := unescape(value)
+		if err != nil {
+			return "", true, badEscape(name)
+		}
+		return value, true, nil
+	}
+	return "", false, nil
+}
+
+// LookupNumber is Lookup for a whole number from low to high; missing is for
+// one that is not there.
+func LookupNumber(form, name string, missing, low, high int) (int, *codes.Error) {
+	text, given, e := Lookup(form, name)
+	if e != nil || !given {
+		return missing, e
+	}
+	return number(text, name, low, high)
+}
+
+// LookupSwitch is Lookup for a parameter that is 1 or 0; it is 0 if not there.
+func LookupSwitch(form, name string) (bool, *codes.Error) {
+	text, given, e := Lookup(form, name)
+	if e != nil || !given {
+		return false, e
+	}
+	return onOff(text, name)
+}
+
+func badEscape(name string) *codes.Error {
+	return codes.Newf(codes.BadParameter, "%s: a %% is not followed by two hexadecimal digits", name)
+}
+
+// number reads a whole decimal number.
+func number(text, name string, low, high int) (int, *codes.Error) {
+	// Not Atoi alone: it takes +5 and -0.
+	n, err := strconv.Atoi(text)
+	if err != nil || n < low || n > high || text[0] == '+' || text[0] == '-' {
+		return 0, codes.Newf(codes.BadParameter, "%s is not a whole number from %d to %d", name, low, high).
+			WithAllowed(strconv.Itoa(low) + "-" + strconv.Itoa(high))
+	}
+	return n, nil
+}
+
+func onOff(text, name string) (bool, *codes.Error) {
+	switch text {
+	case "1", "true":
+		return true, nil
+	case "0", "false":
+		return false, nil
+	}
+	return false, codes.Newf(codes.BadParameter, "%s is neither 1 nor 0", name).WithAllowed("1, 0")
 }

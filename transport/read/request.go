@@ -107,7 +107,7 @@ func Parse(r *http.Request, rooms string, l Limits) (Request, *codes.Error) {
 	if ids := r.Header["Last-Event-Id"]; len(ids) > 0 && ids[0] != "" {
 		place.LastEventID = ids[0]
 	}
-	if place.Last, e = number(&p, pLast, -1, 0, MaxLast); e != nil {
+	if place.Last, e = p.number(pLast, -1, 0, MaxLast); e != nil {
 		return Request{}, e
 	}
 	if q.Subscriptions, e = place.Subscriptions(q.Rooms, q.Presence); e != nil {
@@ -119,18 +119,18 @@ func Parse(r *http.Request, rooms string, l Limits) (Request, *codes.Error) {
 // fill reads everything but the place to start.
 func (q *Request) fill(p *params) (e *codes.Error) {
 	var n int
-	if n, e = number(p, pWait, int(DefaultWait/time.Second), 0, int(MaxWait/time.Second)); e != nil {
+	if n, e = p.number(pWait, int(DefaultWait/time.Second), 0, int(MaxWait/time.Second)); e != nil {
 		return e
 	}
 	q.Wait = time.Duration(n) * time.Second
-	if q.Limit, e = number(p, pLimit, DefaultLimit, 1, MaxLimit); e != nil {
+	if q.Limit, e = p.number(pLimit, DefaultLimit, 1, MaxLimit); e != nil {
 		return e
 	}
-	if n, e = number(p, pHeartbeat, 0, 1, int(MaxHeartbeat/time.Second)); e != nil {
+	if n, e = p.number(pHeartbeat, 0, 1, int(MaxHeartbeat/time.Second)); e != nil {
 		return e
 	}
 	q.Heartbeat = time.Duration(n) * time.Second
-	if q.Pad, e = number(p, pPad, 0, 0, MaxPad); e != nil {
+	if q.Pad, e = p.number(pPad, 0, 0, MaxPad); e != nil {
 		return e
 	}
 	if p.given[pFormat] {
@@ -146,12 +146,8 @@ func (q *Request) fill(p *params) (e *codes.Error) {
 		return codes.New(codes.BadParameter, "format=bare does not tell rooms apart").WithAllowed("one room")
 	}
 	if p.given[pPresence] {
-		switch p.text[pPresence] {
-		case "1", "true":
-			q.Presence = true
-		case "0", "false":
-		default:
-			return codes.New(codes.BadParameter, "presence is neither 1 nor 0").WithAllowed("1, 0")
+		if q.Presence, e = onOff(p.text[pPresence], "presence"); e != nil {
+			return e
 		}
 	}
 	if !p.given[pClient] {
@@ -165,19 +161,12 @@ func (q *Request) fill(p *params) (e *codes.Error) {
 	return nil
 }
 
-// number reads a whole decimal number, or gives missing where there is none.
-func number(p *params, k param, missing, low, high int) (int, *codes.Error) {
+// number is the value of a numeric parameter, or missing where there is none.
+func (p *params) number(k param, missing, low, high int) (int, *codes.Error) {
 	if !p.given[k] {
 		return missing, nil
 	}
-	// Not Atoi alone: it takes +5 and -0.
-	text := p.text[k]
-	n, err := strconv.Atoi(text)
-	if err != nil || n < low || n > high || text[0] == '+' || text[0] == '-' {
-		return 0, codes.Newf(codes.BadParameter, "%v is not a whole number from %d to %d", k, low, high).
-			WithAllowed(strconv.Itoa(low) + "-" + strconv.Itoa(high))
-	}
-	return n, nil
+	return number(p.text[k], k.String(), low, high)
 }
 
 // Rooms reads a list of rooms, "a,b,c": each valid, at most limit different

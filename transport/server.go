@@ -1,0 +1,237 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/transport/codes"
+	"github.com/culvertd/culvert/transport/poll"
+	"github.com/culvertd/culvert/transport/publish"
+	"github.com/culvertd/culvert/transport/read"
+)
+
+// Hub is the part of a hub that plain requests need.
+type Hub interface {
+	poll.Hub
+	publish.Publisher
+	Read(ctx context.Context, r hub.ReadRequest) (hub.Page, error)
+	Present(ctx context.Context, room string, limit int) (hub.Presence, error)
+	Ready(ctx context.Context) error
+	RoomStats(ctx context.Context, room string) (hub.RoomStats, error)
+	Stats() hub.Stats
+	NodeID() string
+}
+
+// WebSocket is the transport of that name.
+type WebSocket interface {
+	// Serve upgrades a request that is in order, and serves it.
+	Serve(w http.ResponseWriter, r *http.Request, q read.Request)
+	// Refuse upgrades a request that is not, to tell so: browsers show nothing
+	// of a refused upgrade.
+	Refuse(w http.ResponseWriter, r *http.Request, e *codes.Error)
+	// ServeBare serves a page that knows nothing of Culvert.
+	ServeBare(w http.ResponseWriter, r *http.Request, room string)
+}
+
+// Transports are those that keep a connection for themselves.
+type Transports struct {
+	WebSocket WebSocket
+	// SSE and NDJSON serve a stream.
+	SSE, NDJSON func(w http.ResponseWriter, r *http.Request, q read.Request)
+}
+
+// Server is Culvert's HTTP handler. The limits on time and headers are those of
+// the http.Server around it: its WriteTimeout, if any, must be above the longest
+// wait of a poll (read.MaxWait) by what a slow client may take for an answer.
+type Server struct {
+	// set once
+	hub    Hub
+	t      Transports
+	poll   *poll.Handler
+	o      Options
+	allow  originSet
+	engine *gin.Engine
+	faults *faultLog
+
+	scratch sync.Pool // of *scratch
+}
+
+// New makes a Server.
+func New(h Hub, t Transports, o Options) (*Server, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	s := &Server{
+		hub: h, t: t, o: o,
+		poll:   poll.New(h, poll.Options{Bytes: o.PollBytes, Logger: o.Logger}),
+		allow:  newOriginSet(o),
+		faults: newFaultLog(o.Logger),
+	}
+	s.scratch.New = func() any { return new(scratch) }
+	var err error
+	s.engine, err = s.routes()
+	return s, err
+}
+
+// routes makes the table of PROTOCOL.md, section 1.
+func (s *Server) routes() (engine *gin.Engine, err error) {
+	// gin's debug mode prints every route to standard output.
+	gin.SetMode(gin.ReleaseMode)
+	engine = gin.New()
+	engine.RedirectTrailingSlash = false
+	engine.HandleMethodNotAllowed = true
+	engine.Use(s.recover)
+	engine.NoRoute(s.notFound)
+	engine.NoMethod(s.noMethod)
+
+	// gin panics where two patterns exclude each other.
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("transport: paths collide: %v", p)
+		}
+	}()
+	handle := func(path string, h gin.HandlerFunc, methods ...string) {
+		for _, method := range methods {
+			engine.Handle(method, path, h)
+			engine.Handle(method, path+"/", h)
+		}
+	}
+	handle("/publish", s.publishMany, http.MethodPost)
+	handle("/stats", s.stats, http.MethodGet)
+	handle("/healthz", s.healthz, http.MethodGet, http.MethodHead)
+	handle("/readyz", s.readyz, http.MethodGet, http.MethodHead)
+	handle("/rooms/:rooms", s.publishOne, http.MethodPost)
+	handle("/rooms/:rooms", s.read, http.MethodGet)
+	handle("/rooms/:rooms/ws", s.readWebSocket, http.MethodGet)
+	handle("/rooms/:rooms/sse", s.readSSE, http.MethodGet, http.MethodPost)
+	handle("/rooms/:rooms/stream", s.readNDJSON, http.MethodGet, http.MethodPost)
+	handle("/rooms/:rooms/poll", s.readPoll, http.MethodGet, http.MethodPost)
+	handle("/rooms/:rooms/history", s.history, http.MethodGet)
+	handle("/rooms/:rooms/presence", s.presence, http.MethodGet)
+	handle("/rooms/:rooms/stats", s.roomStats, http.MethodGet)
+	for _, path := range s.o.BarePaths {
+		handle(strings.ReplaceAll(strings.TrimSuffix(path, "/"), "{room}", ":room"), s.readBarePath, http.MethodGet)
+	}
+	return engine, nil
+}
+
+// ServeHTTP decides about the origin first, so that every answer of every path
+// carries what browsers need to show it, and then routes the request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.o.Logger.Enabled(r.Context(), slog.LevelDebug) {
+		if s.originAllowed(w, r) {
+			s.engine.ServeHTTP(w, r)
+		}
+		return
+	}
+	// The query is left out: it may hold secrets.
+	start := time.Now()
+	defer func() {
+		s.o.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("method", r.Method), slog.String("path", r.URL.Path),
+			slog.Duration("took", time.Since(start)))
+	}()
+	if s.originAllowed(w, r) {
+		s.engine.ServeHTTP(w, r)
+	}
+}
+
+func (s *Server) notFound(c *gin.Context) {
+	codes.New(codes.NotFound, "there is nothing at this address").
+		WithAllowed("/rooms/{room}, /publish, /stats, /healthz, /readyz").WriteHTTP(c.Writer)
+}
+
+// noMethod answers with the methods in Allow, which gin has set.
+func (s *Server) noMethod(c *gin.Context) {
+	codes.New(codes.UnsupportedMethod, "this address does not take "+methodName(c.Request.Method)).
+		WithAllowed(c.Writer.Header().Get("Allow")).WriteHTTP(c.Writer)
+}
+
+// methodName is a method that may be repeated in an answer.
+func methodName(method string) string {
+	if len(method) > 20 {
+		return "this method"
+	}
+	return method
+}
+
+// recover turns a panic into an answer, where none has begun, and a log line.
+func (s *Server) recover(c *gin.Context) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if p == http.ErrAbortHandler {
+			panic(p)
+		}
+		s.notePanic(c.Request, p)
+		if c.Writer.Written() {
+			// Part of an answer is out: only a broken connection tells the truth.
+			panic(http.ErrAbortHandler)
+		}
+		codes.New(codes.Internal, "internal error").WriteHTTP(c.Writer)
+	}()
+	c.Next()
+}
+
+func (s *Server) notePanic(r *http.Request, p any) {
+	s.o.Logger.Error("panic in a handler", "panic", fmt.Sprint(p), "method", r.Method, "path", r.URL.Path, "stack", string(debug.Stack()))
+}
+
+// fail answers with an error. Where it is the server's own fault, err is logged.
+func (s *Server) fail(c *gin.Context, err error) {
+	e := codes.From(err)
+	s.faults.note(c.Request, e, err)
+	e.WriteHTTP(c.Writer)
+}
+
+// faultLog logs faults, but a store that is down fails every request: at most
+// one line a second for each code, with the number of those left out.
+type faultLog struct {
+	logger *slog.Logger // set once
+
+	mu sync.Mutex
+	// guarded by mu
+	codes map[codes.Code]*faultCount
+}
+
+type faultCount struct {
+	logged  time.Time
+	skipped int
+}
+
+func newFaultLog(logger *slog.Logger) *faultLog {
+	return &faultLog{logger: logger, codes: make(map[codes.Code]*faultCount)}
+}
+
+func (l *faultLog) note(r *http.Request, e *codes.Error, err error) {
+	if !e.Faulty() {
+		return
+	}
+	now := time.Now()
+	l.mu.Lock()
+	f := l.codes[e.Code]
+	if f == nil {
+		f = new(faultCount)
+		l.codes[e.Code] = f
+	}
+	if now.Sub(f.logged) < time.Second {
+		f.skipped++
+		l.mu.Unlock()
+		return
+	}
+	skipped := f.skipped
+	f.logged, f.skipped = now, 0
+	l.mu.Unlock()
+	l.logger.Warn("request failed", "code", string(e.Code), "error", err, "method", r.Method, "path", r.URL.Path, "more", skipped)
+}
