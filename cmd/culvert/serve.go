@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/culvertd/culvert/cmd/internal/server"
+	"github.com/culvertd/culvert/cmd/internal/settings"
+	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/transport"
+	"github.com/culvertd/culvert/transport/publish"
+	"github.com/culvertd/culvert/transport/read"
+	"github.com/culvertd/culvert/transport/wire"
+)
+
+func serveCommand() command {
+	return command{
+		name:      "serve",
+		arguments: "[flags]",
+		summary:   "run the server",
+		about: `
+The first SIGTERM or SIGINT shuts down: nobody new is let in, clients are told to come back
+(bye), what is under way is finished within --drain-timeout. A second one exits at once.`,
+		examples: `
+  culvert serve
+  culvert serve --listen localhost:9000 --history-messages 5000 --history-age 48h
+  culvert serve --allow-origin https://example.org --log-format json
+  culvert serve --bare-path '/ws/chat/{room}/'       # pages of a Django Channels tutorial
+  CULVERT_LISTEN=localhost:9000 culvert serve`,
+		declare: func(s *settings.Set) func(context.Context, []string, stdio) error {
+			o := new(serveOptions)
+			o.declare(s)
+			return o.run
+		},
+	}
+}
+
+func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error {
+	if len(args) > 0 {
+		return settings.Errorf("it takes flags only, not %q", args)
+	}
+	logger := o.logger(std)
+	o.fitConnections(logger, descriptorLimit())
+	listeners, err := o.listenOn(ctx, "--listen", o.listen, o.insecure)
+	if err != nil {
+		return err
+	}
+	closeListeners := func() {
+		for _, l := range listeners {
+			l.Close()
+		}
+	}
+	store, err := openStore(o, logger)
+	if err != nil {
+		closeListeners()
+		return err
+	}
+	defer store.Close()
+	h, handler, err := o.assemble(store, listensOnLoopback(listeners), logger)
+	if err != nil {
+		closeListeners()
+		return err
+	}
+	defer h.Close()
+
+	srv := server.New(listeners, server.Options{
+		Handler: handler, Logger: logger,
+		MaxConnections: o.maxConnections,
+		TakenOver:      func() int { return connections(h.Stats()) },
+	})
+	srv.Start()
+	failed := srv.Failed()
+	if o.pprof != "" {
+		profiles, err := o.serveProfiles(ctx, logger)
+		if err != nil {
+			srv.Shutdown(ctx)
+			return err
+		}
+		defer func() {
+			now, cancel := context.WithCancel(context.Background())
+			cancel() // a profile being taken is not waited for
+			profiles.Shutdown(now)
+		}()
+	}
+	o.announce(std, logger, srv.Addr())
+
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		err = fmt.Errorf("listening broke: %w", err)
+	}
+	o.drain(h, srv, logger)
+	return err
+}
+
+// assemble puts the hub and the transports on the store.
+func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Logger) (*hub.Hub, http.Handler, error) {
+	h, err := hub.New(store, hub.Options{
+		Framings:              wire.Framings(wire.Options{PageHeartbeat: o.bareHeartbeat}),
+		NodeID:                o.nodeID,
+		Logger:                logger,
+		TotalBytes:            o.memory / 2,
+		Heartbeat:             o.heartbeat,
+		WriteTimeout:          o.writeTimeout,
+		MaxRoomsPerSubscriber: o.maxRoomsPerConn,
+		MaxSubscribers:        o.maxConnections,
+		KeyTTL:                o.dedupeTTL,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	publishing := publish.Limits{Message: int(o.maxMessageBytes), Batch: o.maxBatch, Body: int(o.maxBatchBytes)}
+	handler, err := transport.New(h, transport.Transports{}, transport.Options{
+		Logger:          logger,
+		AllowOrigins:    o.origins,
+		LoopbackOrigins: loopback,
+		Reading:         read.Limits{Rooms: o.maxRoomsPerConn},
+		Publishing:      publishing,
+		BarePaths:       o.barePaths,
+	})
+	if err != nil {
+		h.Close()
+		return nil, nil, err
+	}
+	return h, handler, nil
+}
+
+// usualConnections is the most connections where --max-connections says nothing.
+const usualConnections = 100_000
+
+// spareDescriptors are for everything that is not a client's connection:
+// listeners, the store, the poller, name resolution.
+const spareDescriptors = 64
+
+// fitConnections makes --max-connections what the system allows: a connection
+// that is refused in words is better than one that cannot be accepted.
+func (o *serveOptions) fitConnections(logger *slog.Logger, descriptors int) {
+	wanted := o.maxConnections
+	if wanted == 0 {
+		o.maxConnections = usualConnections
+	}
+	if descriptors == 0 || o.maxConnections <= descriptors-spareDescriptors {
+		return
+	}
+	o.maxConnections = max(descriptors-spareDescriptors, 1)
+	if wanted != 0 {
+		logger.Warn("the system allows fewer connections than --max-connections",
+			"wanted", wanted, "allowed", o.maxConnections, "descriptors", descriptors)
+	}
+}
+
+// connections is how many connections the transports have taken over from the
+// HTTP server. Waiting polls are still its own.
+func connections(s hub.Stats) int {
+	n := 0
+	for transport, count := range s.Subscribers {
+		if transport != "poll" {
+			n += count
+		}
+	}
+	return n
+}
+
+// drain ends the service: no new connections, a bye for those that are there,
+// an end for requests under way, all within --drain-timeout.
+func (o *serveOptions) drain(h *hub.Hub, srv *server.Server, logger *slog.Logger) {
+	began := time.Now()
+	logger.Info("shutting down", "connections", connections(h.Stats()), "timeout", o.drainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), o.drainTimeout)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- srv.Shutdown(ctx) }()
+	err := errors.Join(h.Drain(ctx, o.reconnectSpread), <-stopped)
+	if err != nil { // a client that did not let go is no failure of ours
+		logger.Warn("not everything had ended in time and was cut off", "timeout", o.drainTimeout)
+	}
+	logger.Info("stopped", "after", time.Since(began).Round(time.Millisecond))
+}
+
+func (o *serveOptions) logger(std stdio) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(o.logLevel)) // one of four words
+	options := &slog.HandlerOptions{Level: level}
+	if o.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(std.err, options))
+	}
+	return slog.New(slog.NewTextHandler(std.err, options))
+}
+
+func (o *serveOptions) listenOn(ctx context.Context, flag, address string, insecure bool) ([]net.Listener, error) {
+	listeners, err := server.Listen(ctx, address, insecure)
+	if errors.Is(err, server.ErrInsecure) {
+		return nil, settings.Errorf(`%s: %q is refused: %s.
+Culvert cannot check who its clients are yet: everybody who reaches it could read and write
+every room. Listen on localhost and let a proxy in front check who comes, or pass --insecure.`, flag, address, server.ErrInsecure)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	return listeners, nil
+}
+
+func listensOnLoopback(listeners []net.Listener) bool {
+	for _, l := range listeners {
+		if !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
+			return false
+		}
+	}
+	return true
+}
+
+// serveProfiles serves net/http/pprof, on loopback whatever --insecure says: a
+// profile shows what passes through memory.
+func (o *serveOptions) serveProfiles(ctx context.Context, logger *slog.Logger) (*server.Server, error) {
+	listeners, err := server.Listen(ctx, o.pprof, false)
+	if err != nil {
+		return nil, fmt.Errorf("--pprof: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	srv := server.New(listeners, server.Options{Handler: mux, Logger: logger})
+	srv.Start()
+	logger.Info("serving profiles", "url", fmt.Sprintf("http://%s/debug/pprof/", srv.Addr()))
+	return srv, nil
+}
+
+// announce says that the server is ready, to people as a line to try.
+func (o *serveOptions) announce(std stdio, logger *slog.Logger, addr *net.TCPAddr) {
+	url := "http://" + addr.String()
+	if addr.IP.IsLoopback() {
+		url = fmt.Sprintf("http://localhost:%d", addr.Port)
+	}
+	if o.logFormat == "json" {
+		logger.Info("listening", "url", url, "address", addr.String(), "store", storeName(o.store))
+		return
+	}
+	fmt.Fprintf(std.err, "culvert %s listens on %s (store: %s)\n", release, url, storeName(o.store))
+	fmt.Fprintf(std.err, "read a room:  curl -N -H 'Accept: text/event-stream' %s/rooms/lobby\n", url)
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"math"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/culvertd/culvert/cmd/internal/settings"
+	"github.com/culvertd/culvert/hub"
+)
+
+// serveOptions are the settings of serve, grouped as in its help.
+type serveOptions struct {
+	listen         string
+	insecure       bool
+	origins        []string
+	maxConnections int
+
+	store           string
+	historyMessages int
+	historyBytes    int64
+	historyAge      time.Duration
+	roomTTL         time.Duration
+	memory          int64
+	maxRooms        int
+	dedupeTTL       time.Duration
+	maxKeys         int
+
+	maxMessageBytes int64
+	maxBatch        int
+	maxBatchBytes   int64
+	maxRoomsPerConn int
+
+	heartbeat     time.Duration
+	writeTimeout  time.Duration
+	pollWait      time.Duration
+	barePaths     []string
+	bareHeartbeat string
+
+	logFormat       string
+	logLevel        string
+	drainTimeout    time.Duration
+	reconnectSpread time.Duration
+	nodeID          string
+	pprof           string
+}
+
+const day = 24 * time.Hour
+
+func (o *serveOptions) declare(s *settings.Set) {
+	s.Group("Where it listens, and for whom")
+	s.String(&o.listen, "listen", "ADDRESS", "localhost:8080",
+		"host:port to listen on; port 0 takes a free one; localhost is 127.0.0.1 and ::1", nil)
+	s.Bool(&o.insecure, "insecure",
+		"allow an address that other machines reach: everybody who reaches it may then read and write every room")
+	s.Strings(&o.origins, "allow-origin", "ORIGIN",
+		"let pages of this origin use the server, such as https://example.org, or * for all; its own origin always may", checkOrigin)
+	s.Int(&o.maxConnections, "max-connections", 0, 1, 10_000_000,
+		"connections at a time; more are answered 503 too_many_connections (default: what the system allows, 100000 at most)").NoDefault()
+
+	s.Group("What it keeps")
+	s.String(&o.store, "store", "STORE", "memory", "where rooms are kept: memory", checkStore).Secret()
+	s.Int(&o.historyMessages, "history-messages", 1000, 1, 1_000_000, "messages kept of one room")
+	s.Size(&o.historyBytes, "history-bytes", 1<<20, 1<<10, 1<<40, "bytes kept of one room")
+	s.Duration(&o.historyAge, "history-age", day, time.Second, 10*365*day, "how long a message is kept")
+	s.Duration(&o.roomTTL, "room-ttl", 7*day, time.Minute, 10*365*day,
+		"how long a silent room keeps its place; a cursor older than that meets a gap")
+	s.Size(&o.memory, "memory", 512<<20, 8<<20, 1<<50,
+		"bytes for messages in all: half for the history of all rooms, half for what is on its way to readers")
+	s.Int(&o.maxRooms, "max-rooms", 1_000_000, 1, math.MaxInt32, "rooms known at a time")
+	s.Duration(&o.dedupeTTL, "dedupe-ttl", time.Hour, time.Second, 30*day, "how long an idempotency key is remembered")
+	s.Int(&o.maxKeys, "max-keys", 1_000_000, 1, math.MaxInt32,
+		"idempotency keys at a time, about 176 bytes each; past it a publish with a new key is refused")
+
+	s.Group("What clients may send")
+	s.Size(&o.maxMessageBytes, "max-message-bytes", 64<<10, 1, 64<<20, "bytes of one message")
+	s.Int(&o.maxBatch, "max-batch", 1000, 1, 100_000, "messages of one publish request")
+	s.Size(&o.maxBatchBytes, "max-batch-bytes", 1<<20, 1<<10, 256<<20, "bytes of one publish request or WebSocket frame")
+	s.Int(&o.maxRoomsPerConn, "max-rooms-per-connection", 100, 1, 10_000, "rooms that one connection reads")
+
+	s.Group("Delivery")
+	s.Duration(&o.heartbeat, "heartbeat", 15*time.Second, time.Second, time.Minute, "silence after which a connection hears a heartbeat")
+	s.Duration(&o.writeTimeout, "write-timeout", 30*time.Second, time.Second, 10*time.Minute,
+		"how long a reader may take nothing before its connection is closed; it may resume")
+	s.Duration(&o.pollWait, "poll-wait", 20*time.Second, 0, 55*time.Second, "how long a poll waits that does not say")
+	s.Strings(&o.barePaths, "bare-path", "PATH",
+		"serve a bare WebSocket here as well, for pages that know nothing of Culvert, such as /ws/chat/{room}/", checkBarePath)
+	s.String(&o.bareHeartbeat, "bare-heartbeat", "TEXT", "",
+		"text that a bare path sends as its heartbeat and does not publish when it comes back, such as --heartbeat--", nil)
+
+	s.Group("Running it")
+	s.Choice(&o.logFormat, "log-format", "text", []string{"text", "json"}, "form of the log on standard error")
+	s.Choice(&o.logLevel, "log-level", "info", []string{"debug", "info", "warn", "error"}, "least level that is logged")
+	s.Duration(&o.drainTimeout, "drain-timeout", 10*time.Second, 0, 10*time.Minute, "how long a shutdown may take")
+	s.Duration(&o.reconnectSpread, "reconnect-spread", 5*time.Second, 0, 10*time.Minute,
+		"time within which a shutdown tells its clients to come back, each at a random moment")
+	s.String(&o.nodeID, "node-id", "NAME", "", "name of this node among others; random where none is given", checkNodeID)
+	s.String(&o.pprof, "pprof", "ADDRESS", "", "serve Go's profiles on this loopback address", nil)
+}
+
+func checkOrigin(text string) error {
+	if text == "*" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return errors.New("it must be scheme://host or scheme://host:port, without a slash at the end, or *")
+	}
+	return nil
+}
+
+func checkBarePath(text string) error {
+	if !strings.HasPrefix(text, "/") || strings.Count(text, "{room}") != 1 || strings.ContainsAny(text, "?#:*") {
+		return errors.New("it must begin with / and contain {room} once, such as /ws/chat/{room}/")
+	}
+	return nil
+}
+
+func checkNodeID(text string) error {
+	if hub.ValidateRoom(text) != nil {
+		return errors.New("it must be 1-200 bytes of A-Z a-z 0-9 . _ ~ : @ -")
+	}
+	return nil
+}
