@@ -140,10 +140,7 @@ func newServiceOn(t testing.TB, o Options, m memory.Options) *service {
 	if s.hub, err = hub.New(s.store, hub.Options{Framings: wire.Framings(wire.Options{})}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		s.hub.Close()
-		store.Close()
-	})
+	t.Cleanup(s.close)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(s.log, nil))
 	}
@@ -151,6 +148,12 @@ func newServiceOn(t testing.TB, o Options, m memory.Options) *service {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// close may be called before the test's end, inside a synctest bubble.
+func (s *service) close() {
+	s.hub.Close()
+	s.store.Close()
 }
 
 // do sends one request. headers are pairs.
