@@ -5,12 +5,15 @@ import (
 	"time"
 )
 
-// The janitor wakes every tick and frees what nobody touched since it expired:
-// at most sweepBudget things, maxPerHold in one hold of a lock. Where more are
-// left it comes back after busyTick, so that a million keys that expire
-// together are gone in seconds while the longest lock hold stays short.
+// The janitor frees what nobody touched since it expired. It sleeps until
+// something is due, and at least tick, so that a store where nothing happens
+// costs nothing. At most sweepBudget things are freed in one go, maxPerHold in
+// one hold of a lock; where more are left it comes back after busyTick. So a
+// million keys that expire together are gone in seconds while the longest lock
+// hold stays short.
 const (
 	tick        = time.Second
+	longestTick = time.Hour // for a clock that was set forward meanwhile
 	busyTick    = 20 * time.Millisecond
 	sweepBudget = 64 * 1024
 )
@@ -19,41 +22,76 @@ func (s *Store) janitor() {
 	defer close(s.done)
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
+	swept := s.now().at
 	first := 0 // the shard to begin with: where the budget ended
 	for {
 		select {
 		case <-s.quit:
 			return
+		case <-s.wake:
+			// Something is due earlier than was known.
+			timer.Reset(time.Duration(max(s.wakeAt.Load()-s.now().at, swept+int64(tick)-s.now().at)))
+			continue
 		case <-timer.C:
 		}
-		next := tick
-		var more bool
-		if first, more = s.sweep(first, sweepBudget); more {
-			next = busyTick
+		s.wakeAt.Store(never)
+		next, due, more := s.sweep(first, sweepBudget)
+		first, swept = next, s.now().at
+		if more {
+			timer.Reset(busyTick)
+			continue
 		}
-		timer.Reset(next)
+		s.lowerWakeAt(due)
+		wait := max(tick, min(longestTick, time.Duration(s.wakeAt.Load()-swept)))
+		timer.Reset(wait)
+	}
+}
+
+// needAt tells the janitor that something is due at a time. It may be called
+// with a shard's lock held.
+func (s *Store) needAt(due int64) {
+	if due < s.wakeAt.Load() && s.lowerWakeAt(due) {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (s *Store) lowerWakeAt(due int64) bool {
+	for {
+		at := s.wakeAt.Load()
+		if due >= at {
+			return false
+		}
+		if s.wakeAt.CompareAndSwap(at, due) {
+			return true
+		}
 	}
 }
 
 // sweep goes over all shards once, from the first, and frees about budget
-// things. more says that it ended early, at the shard next.
-func (s *Store) sweep(first, budget int) (next int, more bool) {
+// things. more says that it ended early, at the shard next; otherwise due is
+// when there will be something again.
+func (s *Store) sweep(first, budget int) (next int, due int64, more bool) {
+	due = never
 	for i := range shardCount {
 		at := (first + i) % shardCount
 		sh := &s.shards[at]
 		for more := true; more; budget -= maxPerHold {
 			if budget <= 0 {
-				return at, true
+				return at, due, true
 			}
 			select {
 			case <-s.quit:
-				return at, false
+				return at, due, false
 			default:
 			}
 			if !sh.lock() {
-				return at, false
+				return at, due, false
 			}
 			more = sh.sweep(maxPerHold)
+			due = min(due, sh.keys.due.due(), sh.timers.due())
 			sh.mu.Unlock()
 			if !more {
 				budget += maxPerHold - 1 // it was next to nothing
@@ -62,7 +100,7 @@ func (s *Store) sweep(first, budget int) (next int, more bool) {
 			}
 		}
 	}
-	return first, false
+	return first, due, false
 }
 
 // sweep frees about limit things and says whether there are more; mu is held.

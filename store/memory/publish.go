@@ -168,6 +168,7 @@ func (sh *shard) apply(p *hub.Publish, res *hub.Result, now instant) (*room, *hu
 		}
 		copy(e.id[:], p.ID)
 		sh.keys.put(hash, e, known)
+		s.needAt(e.expires)
 		if r != nil {
 			r.keysUntil = max(r.keysUntil, e.expires)
 		}

@@ -108,12 +108,16 @@ func (sh *shard) open(name string, now instant) *room {
 // look sets when the room is looked at next if that is earlier than known.
 func (sh *shard) look(r *room, due int64) {
 	if r.timer < 0 {
-		if due != never {
-			sh.timers.push(due, r)
+		if due == never {
+			return
 		}
+		sh.timers.push(due, r)
 	} else if due < sh.timers.items[r.timer].due {
 		sh.timers.fix(r.timer, due)
+	} else {
+		return
 	}
+	sh.s.needAt(due)
 }
 
 // settle forgets the room where nothing keeps it, and otherwise sets when to
@@ -129,6 +133,7 @@ func (sh *shard) settle(r *room, now instant) {
 		sh.timers.remove(r.timer)
 	default:
 		sh.timers.fix(r.timer, due)
+		sh.s.needAt(due)
 	}
 }
 

@@ -31,6 +31,7 @@ type Store struct {
 	seed       maphash.Seed // of a room's shard
 	sip0, sip1 uint64       // of idempotency keys
 	quit       chan struct{}
+	wake       chan struct{} // of the janitor, holds one
 	done       chan struct{}
 	closeOnce  sync.Once
 
@@ -40,6 +41,7 @@ type Store struct {
 	// added alone numbers the publishes in their order.
 	added, removed      atomic.Int64
 	rooms, keys, leases atomic.Int64
+	wakeAt              atomic.Int64 // when the janitor has to look again, instant.at
 	lastForgotten       atomic.Int64 // the latest birth of a forgotten epoch, Unix ms
 	nextWarn            [warnings]atomic.Int64
 	evictMu             sync.Mutex // held by the one that enforces TotalBytes
@@ -70,8 +72,10 @@ func build(o Options) *Store {
 		sip0:    binary.LittleEndian.Uint64(secret[:8]),
 		sip1:    binary.LittleEndian.Uint64(secret[8:]),
 		quit:    make(chan struct{}),
+		wake:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
 	}
+	s.wakeAt.Store(never)
 	for i := range s.shards {
 		s.shards[i].init(s)
 	}
