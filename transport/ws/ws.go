@@ -114,14 +114,24 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, q read.Request) 
 }
 
 // ServeBare serves a page that knows nothing of Culvert, at a path of its own
-// choice: the bare form, with Options.PageHeartbeat.
-func (h *Handler) ServeBare(w http.ResponseWriter, r *http.Request, q read.Request) {
-	h.serve(w, r, q, wire.FormWSPage)
+// choice: the bare form, from now on, with Options.PageHeartbeat.
+func (h *Handler) ServeBare(w http.ResponseWriter, r *http.Request, room string) {
+	if err := hub.ValidateRoom(room); err != nil {
+		h.refuse(w, r, true, codes.From(err))
+		return
+	}
+	h.serve(w, r, read.Request{
+		Rooms: []string{room}, Subscriptions: []hub.Subscription{{Room: room}}, Bare: true, Client: hub.NewMessageID(),
+	}, wire.FormWSPage)
 }
 
 // Refuse upgrades the request, tells the error and closes: browsers show a
 // page nothing of a refused upgrade.
-func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, bare bool, e *codes.Error) {
+func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, e *codes.Error) {
+	h.refuse(w, r, r.URL.Query().Get("format") == "bare", e)
+}
+
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, bare bool, e *codes.Error) {
 	_, g, ok := h.upgrade(w, r)
 	if !ok {
 		return

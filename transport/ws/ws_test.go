@@ -64,19 +64,16 @@ func start(t testing.TB, network transporttest.Network, ho hub.Options, o ws.Opt
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	room, page := strings.CutPrefix(r.URL.Path, "/page/")
-	if !page {
-		room = strings.TrimPrefix(r.URL.Path, "/rooms/")
+	if room, ok := strings.CutPrefix(r.URL.Path, "/page/"); ok {
+		s.handler.ServeBare(w, r, room)
+		return
 	}
-	q, e := read.Parse(r, room, read.Limits{})
-	switch {
-	case e != nil:
-		s.handler.Refuse(w, r, page || r.URL.Query().Get("format") == "bare", e)
-	case page:
-		s.handler.ServeBare(w, r, q)
-	default:
-		s.handler.Serve(w, r, q)
+	q, e := read.Parse(r, strings.TrimPrefix(r.URL.Path, "/rooms/"), read.Limits{})
+	if e != nil {
+		s.handler.Refuse(w, r, e)
+		return
 	}
+	s.handler.Serve(w, r, q)
 }
 
 // publish publishes without any transport.

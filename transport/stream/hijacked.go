@@ -1,0 +1,52 @@
+package stream
+
+import (
+	"net"
+	"net/http"
+
+	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/transport/codes"
+	"github.com/culvertd/culvert/transport/conn"
+	"github.com/culvertd/culvert/transport/read"
+	"github.com/culvertd/culvert/transport/wire"
+)
+
+// maxStray is how many bytes a client may send after its request before it is
+// cut off: some add a line break to a body, none has a reason to go on.
+const maxStray = 4096
+
+// takeOver serves a stream on the connection itself.
+func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, q read.Request, k *kind, form int) {
+	g := newGate()
+	chunked := form == wire.FormSSE || form == wire.FormSSEBare || form == wire.FormNDJSON || form == wire.FormNDJSONBare
+	sub, ok := h.subscribe(w, r, q, k, form, g, head(w.Header(), chunked))
+	if !ok {
+		return
+	}
+	nc, brw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		sub.End(hub.End{})
+		codes.New(codes.Internal, "the connection cannot be taken over").WriteHTTP(w)
+		return
+	}
+	stray := brw.Reader.Buffered()
+	g.Open(conn.New(nc))
+	sub.Start()
+	// A fresh goroutine, so that the request and the HTTP server's buffers go.
+	h.running.Go(func() { watch(nc, sub, stray) })
+}
+
+// watch waits for the client to leave.
+func watch(nc net.Conn, sub *hub.Subscriber, stray int) {
+	buf := make([]byte, 64)
+	for stray <= maxStray {
+		n, err := nc.Read(buf)
+		if err != nil {
+			break
+		}
+		stray += n
+	}
+	sub.End(hub.End{})
+	<-sub.Done()
+	nc.Close()
+}
