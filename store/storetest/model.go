@@ -127,7 +127,12 @@ func (m *model) run(steps int) {
 				d = m.rand.IntN(60)
 			}
 			m.note("pass %d", d)
-			m.pass(d)
+			// A room with a watcher is never forgotten because a hub asks for
+			// its head all the time.
+			for left := d; left > 0; left -= modelRoomTTL / 2 {
+				m.pass(min(left, modelRoomTTL/2))
+				m.env.head("a")
+			}
 			m.now += d
 		}
 	}
