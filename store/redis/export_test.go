@@ -1,0 +1,38 @@
+package redis
+
+import (
+	"context"
+	"time"
+)
+
+// SetPatience replaces the time that an epoch not yet known is waited for.
+func (o *Options) SetPatience(d time.Duration) { o.patience = d }
+
+// Eval runs a command of a script's text, for benchmarks of the bare script.
+func (s *Store) PublishScript() (text, sha string) {
+	return s.scripts.publish.text, s.scripts.publish.sha
+}
+
+// KeyOf names keys as the store does.
+func (s *Store) HeadKey(room string) string { return s.keys.head(partitionOf(room), escape(room)) }
+
+func (s *Store) StreamKey(room string) string { return s.keys.stream(partitionOf(room), escape(room)) }
+
+func (s *Store) Channel(room string) string { return s.keys.channel[partitionOf(room)] }
+
+// Watched says how many partitions are subscribed to.
+func (s *Store) Watched() (n int) {
+	s.watch.mu.RLock()
+	defer s.watch.mu.RUnlock()
+	for _, p := range s.watch.parts {
+		if p.confirmed {
+			n++
+		}
+	}
+	return n
+}
+
+// Do runs any command.
+func (s *Store) Do(ctx context.Context, args ...string) (any, error) {
+	return s.client.Do(ctx, s.client.B().Arbitrary(args...).Build()).ToAny()
+}

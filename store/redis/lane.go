@@ -1,0 +1,306 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/culvertd/culvert/hub"
+)
+
+const (
+	// fenceTTL is how long Redis keeps the number and the answer of a lane's
+	// last call. It is longer than any call may be repeated for: see lateness.
+	fenceTTL = 2 * time.Minute
+	// lateness is for how long past PublishTimeout a call may still take
+	// effect. It is there for what the estimate of Redis' clock may be wrong
+	// by, and PublishTimeout (60 s at most) with it stays below fenceTTL.
+	lateness = 5 * time.Second
+	// A repetition waits between these, longer each time.
+	firstPause, longestPause = 5 * time.Millisecond, 250 * time.Millisecond
+)
+
+var (
+	errNoAnswer = errors.New("redis: no answer in time")
+	errFull     = fmt.Errorf("%w: too many publishes wait for Redis", hub.ErrUnavailable)
+	errStale    = errors.New("redis: its clock is ahead of what it was")
+	errFenced   = errors.New("redis: the call was overtaken")
+)
+
+// lane is the queue of the publishes of some partitions. It has one call of the
+// publish script under way at a time: what comes meanwhile gathers and goes out
+// together in the next. A goroutine runs only while there is something to send.
+type lane struct {
+	store *Store // set once
+	fence string // key, set once
+
+	mu      sync.Mutex
+	queue   []*item // guarded by mu
+	running bool    // guarded by mu: drain runs
+
+	// Owned by drain.
+	sequence   uint64
+	batch      []*item
+	keys, args []string
+}
+
+// push queues an item. start has to follow.
+func (l *lane) push(it *item) error {
+	size := int64(it.size())
+	if l.store.queuedBytes.Add(size) > int64(l.store.opt.QueueBytes) {
+		l.store.queuedBytes.Add(-size)
+		return errFull
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) >= l.store.opt.QueueLen {
+		l.store.queuedBytes.Add(-size)
+		return errFull
+	}
+	l.queue = append(l.queue, it)
+	return nil
+}
+
+// start sees to it that what was pushed is sent.
+func (l *lane) start() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running || len(l.queue) == 0 {
+		return
+	}
+	l.running = true
+	l.store.life.work.Add(1) // the caller is counted itself, so this is not from zero
+	go l.drain()
+}
+
+// leave is for a caller that does not wait any longer: what was not sent yet
+// will not be, and of what was, the outcome is unknown.
+func (l *lane) leave(it *item, why error) hub.Result {
+	l.mu.Lock()
+	state := it.state
+	it.left = true
+	if state == queued {
+		it.state = dropped
+	}
+	l.mu.Unlock()
+	switch state {
+	case settled:
+		return it.result
+	case queued:
+		l.store.finish(it) // the key is free at once; the place in the queue when take comes by
+		if errors.Is(why, hub.ErrClosed) {
+			return hub.Result{Err: why}
+		}
+		return hub.Result{Err: fmt.Errorf("%w: %w", hub.ErrUnavailable, why)}
+	}
+	return hub.Result{Err: fmt.Errorf("%w: %w", hub.ErrOutcomeUnknown, why)}
+}
+
+// drain sends until nothing is left.
+func (l *lane) drain() {
+	defer l.store.life.work.Done()
+	for l.take() {
+		results, err := l.send()
+		l.settle(results, err)
+	}
+}
+
+// take moves the next items from the queue to the batch.
+func (l *lane) take() bool {
+	clear(l.batch)
+	l.batch = l.batch[:0]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	bytes, n := 0, 0
+	for _, it := range l.queue {
+		if len(l.batch) >= l.store.opt.BatchLen || len(l.batch) > 0 && bytes+it.size() > l.store.opt.BatchBytes {
+			break
+		}
+		n++
+		if it.state == dropped {
+			l.store.queuedBytes.Add(-int64(it.size()))
+			continue
+		}
+		it.state = sent
+		bytes += it.size()
+		l.batch = append(l.batch, it)
+	}
+	rest := copy(l.queue, l.queue[n:])
+	clear(l.queue[rest:])
+	l.queue = l.queue[:rest]
+	if rest == 0 && cap(l.queue) > 1024 { // what a burst has made large need not stay so
+		l.queue = nil
+	}
+	l.running = len(l.batch) > 0
+	return l.running
+}
+
+// settle hands the results out.
+func (l *lane) settle(results []hub.Result, err error) {
+	l.mu.Lock()
+	for i, it := range l.batch {
+		if err != nil {
+			it.result = hub.Result{Err: err}
+		} else {
+			it.result = results[i]
+		}
+		it.state = settled
+	}
+	l.mu.Unlock()
+	for _, it := range l.batch {
+		l.store.queuedBytes.Add(-int64(it.size()))
+		l.store.finish(it)
+	}
+}
+
+// abandoned reports whether nobody waits for anything in the batch.
+func (l *lane) abandoned() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, it := range l.batch {
+		if !it.left {
+			return false
+		}
+	}
+	return true
+}
+
+// send makes one call of the batch, and repeats it while it is unknown whether
+// it took effect. The error is for all of the batch.
+func (l *lane) send() ([]hub.Result, error) {
+	s := l.store
+	l.sequence++
+	end := time.Now().Add(s.opt.PublishTimeout)
+	pause := firstPause
+	written := false // some try may have taken effect
+	for {
+		results, certain, err := l.try()
+		if err == nil {
+			return results, nil
+		}
+		if certain && !written && !errors.Is(err, errStale) {
+			return nil, unavailable(err)
+		}
+		if !certain {
+			written = true
+		}
+		if isReply(err) && !certain {
+			// The script broke half way: a repetition might do its first half
+			// twice. This is a defect, and told as what it is.
+			s.opt.Logger.Error("publish script failed", "error", err)
+			return nil, fmt.Errorf("%w: %w", hub.ErrOutcomeUnknown, err)
+		}
+		if time.Until(end) < pause || l.abandoned() || !s.life.sleep(jitter(pause)) {
+			if !written {
+				return nil, unavailable(err)
+			}
+			return nil, fmt.Errorf("%w: %w", hub.ErrOutcomeUnknown, err)
+		}
+		pause = min(2*pause, longestPause)
+	}
+}
+
+// try makes the call once. Where it fails, certain says that this try certainly
+// had no effect and never will have.
+func (l *lane) try() (results []hub.Result, certain bool, err error) {
+	s := l.store
+	l.command()
+	before := s.conns.sent.Load()
+	// Without a context: the connection is given up when it owes an answer for
+	// too long, and a context of each call would only cost.
+	text, err := s.scripts.publish.run(context.Background(), s.client, l.keys, l.args).ToString()
+	if err != nil {
+		if readOnly(err) && s.conns.reset() {
+			s.opt.Logger.Warn("redis is read-only; connecting again", "error", err)
+		}
+		return nil, refused(err) || !isReply(err) && s.conns.sent.Load() == before, err
+	}
+	status, lines, _ := strings.Cut(text, "\n")
+	status, now, _ := strings.Cut(status, " ")
+	s.clock.observe(now)
+	switch status {
+	case "ok":
+		results, err = parseResults(lines, l.batch)
+		return results, false, err
+	case "stale":
+		return nil, true, errStale
+	}
+	return nil, false, errFenced
+}
+
+// command writes the keys and arguments of the call.
+func (l *lane) command() {
+	s := l.store
+	notAfter := s.clock.now() + (s.opt.PublishTimeout + lateness).Milliseconds()
+	l.keys = append(l.keys[:0], l.fence)
+	l.args = append(l.args[:0], strconv.FormatUint(l.sequence, 10), strconv.FormatInt(notAfter, 10), hub.NewEpoch(0)[9:])
+	l.args = append(l.args, s.publishArgs...)
+	for _, it := range l.batch {
+		kind := "h"
+		if it.ephemeral {
+			kind = "e"
+		} else {
+			l.keys = append(l.keys, it.head, it.stream)
+		}
+		if it.key != "" {
+			kind += "k"
+			l.keys = append(l.keys, it.key)
+		}
+		l.args = append(l.args, kind, s.keys.channel[it.partition], it.room, it.id, it.from, it.data)
+		if it.key != "" {
+			l.args = append(l.args, it.print, it.keep)
+		}
+	}
+}
+
+// parseResults reads the lines that the publish script returns.
+func parseResults(text string, batch []*item) ([]hub.Result, error) {
+	results := make([]hub.Result, len(batch))
+	for i := range results {
+		var line string
+		line, text, _ = strings.Cut(text, "\n")
+		r, err := parseResult(line, batch[i])
+		if err != nil {
+			return nil, err
+		}
+		results[i] = r
+	}
+	return results, nil
+}
+
+func parseResult(line string, it *item) (r hub.Result, err error) {
+	kind, rest, _ := strings.Cut(line, " ")
+	switch kind {
+	case "!":
+		return hub.Result{Err: hub.ErrKeyConflict}, nil
+	case "-":
+		return hub.Result{Err: fmt.Errorf("%w: redis: %s", hub.ErrUnavailable, rest)}, nil
+	case "+", "=":
+	default:
+		return r, fmt.Errorf("redis: unreadable answer to a publish")
+	}
+	epoch, rest, _ := strings.Cut(rest, " ")
+	offset, rest, _ := strings.Cut(rest, " ")
+	at, id, _ := strings.Cut(rest, " ")
+	if kind == "+" {
+		id = it.id
+	}
+	n, err1 := strconv.ParseUint(offset, 10, 64)
+	t, err2 := strconv.ParseInt(at, 10, 64)
+	if err1 != nil || err2 != nil {
+		return r, fmt.Errorf("redis: unreadable answer to a publish")
+	}
+	r.Duplicate = kind == "="
+	r.Time = t
+	if n > 0 {
+		r.Position = hub.Position{Epoch: epoch, Offset: n, ID: id}
+	}
+	return r, nil
+}
+
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }

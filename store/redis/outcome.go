@@ -1,0 +1,60 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/culvertd/culvert/hub"
+	"github.com/redis/rueidis"
+)
+
+// refusals are the first words of errors with which Redis answers instead of
+// doing anything.
+var refusals = map[string]bool{
+	"OOM": true, "READONLY": true, "LOADING": true, "NOAUTH": true, "WRONGPASS": true, "NOPERM": true,
+	"MISCONF": true, "CLUSTERDOWN": true, "MASTERDOWN": true, "TRYAGAIN": true, "MOVED": true, "ASK": true,
+	"CROSSSLOT": true, "BUSY": true, "NOREPLICAS": true, "NOSCRIPT": true, "NOPROTO": true, "EXECABORT": true,
+	// The scripts read before they write, and write only what they have read
+	// or what XADD has checked.
+	"WRONGTYPE": true,
+}
+
+// refused reports whether err says that the command certainly had no effect.
+func refused(err error) bool {
+	var re *rueidis.RedisError
+	if errors.As(err, &re) {
+		word, rest, _ := strings.Cut(re.Error(), " ")
+		if refusals[word] {
+			return true
+		}
+		// What Redis says before it runs anything begins with a plain ERR.
+		return word == "ERR" && (strings.HasPrefix(rest, "unknown command") || strings.HasPrefix(rest, "max number of clients"))
+	}
+	return errors.Is(err, errDial) || errors.Is(err, rueidis.ErrNoAddr) || errors.Is(err, rueidis.ErrNoSlot)
+}
+
+// readOnly reports whether err says that the server is no master any more.
+func readOnly(err error) bool {
+	var re *rueidis.RedisError
+	return errors.As(err, &re) && strings.HasPrefix(re.Error(), "READONLY")
+}
+
+// isReply reports whether err is an answer of the server, and not the lack of
+// one.
+func isReply(err error) bool {
+	var re *rueidis.RedisError
+	return errors.As(err, &re)
+}
+
+// unavailable is err as hub.Store's callers know it. The words of Redis and of
+// the network are kept: none of them has a password.
+func unavailable(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, hub.ErrClosed), errors.Is(err, hub.ErrUnavailable):
+		return err
+	}
+	return fmt.Errorf("%w: %w", hub.ErrUnavailable, err)
+}

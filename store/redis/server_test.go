@@ -1,0 +1,162 @@
+package redis_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/culvertd/culvert/store/redis"
+)
+
+// program finds a program that a test needs. Without it the test is skipped,
+// or fails where everything has to be there.
+func program(t testing.TB, names ...string) string {
+	t.Helper()
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is not installed", names[0])
+	}
+	t.Skipf("%s is not installed", names[0])
+	return ""
+}
+
+// server is a redis-server of the test's own.
+type server struct {
+	t    testing.TB
+	dir  string
+	port int
+	args []string
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// freePort is one that nothing listens on just now.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// startServer starts redis-server, with the given settings.
+func startServer(t testing.TB, args ...string) *server {
+	t.Helper()
+	s := &server{t: t, dir: t.TempDir(), port: freePort(t), args: args}
+	s.start()
+	t.Cleanup(s.stop)
+	return s
+}
+
+func (s *server) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+func (s *server) url() string  { return "redis://" + s.addr() }
+
+func (s *server) start() {
+	s.t.Helper()
+	path := program(s.t, "redis-server", "valkey-server")
+	args := append([]string{
+		"--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
+		"--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction", "--daemonize", "no",
+	}, s.args...)
+	s.cmd = exec.Command(path, args...)
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.cmd.Stderr = s.cmd.Stdout
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	ready := make(chan string, 1)
+	s.done = make(chan struct{})
+	go func() {
+		defer close(s.done)
+		var log []string
+		told := false
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			log = append(log, lines.Text())
+			if !told && strings.Contains(lines.Text(), "Ready to accept connections") {
+				told = true
+				ready <- ""
+			}
+		}
+		if !told {
+			ready <- strings.Join(log, "\n")
+		}
+		s.cmd.Wait()
+	}()
+	select {
+	case log := <-ready:
+		if log != "" {
+			s.t.Fatalf("redis-server did not start:\n%s", log)
+		}
+	case <-time.After(20 * time.Second):
+		s.cmd.Process.Kill()
+		s.t.Fatal("redis-server did not start in 20 s")
+	}
+}
+
+// stop ends the server as a shutdown does.
+func (s *server) stop() { s.end(syscall.SIGTERM) }
+
+// kill ends it at once.
+func (s *server) kill() { s.end(syscall.SIGKILL) }
+
+func (s *server) end(sig syscall.Signal) {
+	if s.cmd == nil {
+		return
+	}
+	s.cmd.Process.Signal(syscall.SIGCONT)
+	s.cmd.Process.Signal(sig)
+	select {
+	case <-s.done:
+	case <-time.After(10 * time.Second):
+		s.cmd.Process.Kill()
+		<-s.done
+	}
+	s.cmd = nil
+}
+
+func (s *server) freeze() { s.cmd.Process.Signal(syscall.SIGSTOP) }
+func (s *server) thaw()   { s.cmd.Process.Signal(syscall.SIGCONT) }
+
+// cli runs redis-cli.
+func (s *server) cli(args ...string) string {
+	s.t.Helper()
+	return cli(s.t, s.port, args...)
+}
+
+func cli(t testing.TB, port int, args ...string) string {
+	t.Helper()
+	path := program(t, "redis-cli", "valkey-cli")
+	out, err := exec.Command(path, append([]string{"-p", fmt.Sprint(port)}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("redis-cli %q: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// open opens a store and closes it with the test.
+func open(t testing.TB, o redis.Options) *redis.Store {
+	t.Helper()
+	s, err := redis.Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
