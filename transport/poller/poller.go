@@ -1,0 +1,74 @@
+package poller
+
+import (
+	"errors"
+	"net"
+	"sync"
+)
+
+// ErrClosed is returned by Add after Close.
+var ErrClosed = errors.New("the poller is closed")
+
+// source is where a connection's data comes from.
+type source interface {
+	resume()
+	stop()
+}
+
+// Poller reads from the connections that are added to it.
+type Poller struct {
+	wg    sync.WaitGroup // the waiting goroutine and those of single connections
+	epoll *epoll         // nil where there is none; set once
+
+	mu     sync.Mutex
+	closed bool // guarded by mu
+}
+
+// New starts a poller. Where epoll cannot be had, every connection gets a
+// goroutine.
+func New() *Poller {
+	p := &Poller{}
+	p.epoll = startEpoll(&p.wg)
+	return p
+}
+
+// Add starts reading from nc. Calls of h may begin before Add returns. The
+// connection stays the caller's, who calls Stop before closing it.
+func (p *Poller) Add(nc net.Conn, h Handler) (*Conn, error) {
+	c := &Conn{poller: p, nc: nc, handler: h}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, ErrClosed
+	}
+	p.wg.Add(1) // so that Close does not miss it
+	p.mu.Unlock()
+	if p.epoll != nil {
+		if ok := p.epoll.add(c); ok {
+			p.wg.Done()
+			return c, nil
+		}
+	}
+	c.source = startGoroutine(c, p.wg.Done)
+	return c, nil
+}
+
+// Resume has Data called again after it returned false.
+func (c *Conn) Resume() { c.source.resume() }
+
+// Stop ends reading. A call of the handler that is under way may still be
+// running when it returns; no other follows. A goroutine that waits for the
+// connection ends when that is closed.
+func (c *Conn) Stop() { c.source.stop() }
+
+// Close stops the poller and waits for its goroutines; the connections that
+// were added must have been closed.
+func (p *Poller) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	if p.epoll != nil {
+		p.epoll.close()
+	}
+	p.wg.Wait()
+}
