@@ -9,14 +9,39 @@ import (
 )
 
 // Net is a hub.Conn on a network connection that the caller has taken over.
-type Net struct{ nc net.Conn }
+type Net struct {
+	nc  net.Conn
+	try *trier // nil where writing without waiting is not possible
+}
 
 // New takes over nc.
-func New(nc net.Conn) *Net { return &Net{nc: nc} }
+func New(nc net.Conn) *Net { return &Net{nc: nc, try: newTrier(nc)} }
 
-// TryWrite takes nothing: what the connection would take without blocking is
-// not known here, and the hub's writer does the work.
-func (c *Net) TryWrite([]byte) (int, error) { return 0, nil }
+// Tuning are the bounds on a connection that the operating system keeps. A zero
+// field leaves the system's own.
+type Tuning struct {
+	// SendBuffer is SO_SNDBUF in bytes. Left to itself the kernel grows it to
+	// megabytes for a reader that has stalled.
+	SendBuffer int
+	// UserTimeout ends a connection whose peer acknowledges nothing for so
+	// long (TCP_USER_TIMEOUT; Linux).
+	UserTimeout time.Duration
+	// NotSentLowat bounds in bytes what waits in the kernel unsent
+	// (TCP_NOTSENT_LOWAT; Linux).
+	NotSentLowat int
+}
+
+// Tune sets bounds; what the system refuses is left as it was.
+func (c *Net) Tune(t Tuning) { tune(c.nc, t) }
+
+// TryWrite writes what the connection takes at once: 0 where that is not known,
+// and the hub's writer does the work.
+func (c *Net) TryWrite(p []byte) (int, error) {
+	if c.try == nil {
+		return 0, nil
+	}
+	return c.try.tryWrite(p)
+}
 
 func (c *Net) Write(p []byte) (int, error) { return c.nc.Write(p) }
 

@@ -1,0 +1,59 @@
+//go:build unix
+
+package conn
+
+import (
+	"net"
+	"syscall"
+)
+
+// trier writes to a connection's descriptor without waiting. It is made once
+// for a connection, so that a write makes nothing.
+type trier struct {
+	raw   syscall.RawConn
+	p     []byte
+	n     int
+	err   error
+	write func(fd uintptr) bool
+}
+
+// newTrier is nil for connections without a descriptor of their own: TLS has
+// one underneath, but what is written there must be encrypted first.
+func newTrier(nc net.Conn) *trier {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	t := &trier{raw: raw}
+	t.write = func(fd uintptr) bool {
+		for {
+			t.n, t.err = syscall.Write(int(fd), t.p)
+			if t.err != syscall.EINTR {
+				return true // whatever it is: never wait
+			}
+		}
+	}
+	return t
+}
+
+// tryWrite writes what the descriptor takes at once. Going through RawConn
+// keeps the runtime's own protection against a descriptor that is closed and
+// used again meanwhile.
+func (t *trier) tryWrite(p []byte) (int, error) {
+	t.p = p
+	err := t.raw.Write(t.write)
+	t.p = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case t.err == syscall.EAGAIN || t.err == syscall.ENOBUFS:
+		return 0, nil
+	case t.err != nil:
+		return 0, t.err
+	}
+	return t.n, nil
+}
