@@ -61,26 +61,34 @@ func (s *Server) readWebSocket(c *gin.Context) {
 	q, e := read.Parse(c.Request, c.Param("rooms"), s.o.Reading)
 	s.handOver(c, func(w http.ResponseWriter, r *http.Request) {
 		if e != nil {
-			s.t.WebSocket.Refuse(w, r, e)
+			format, _, _ := read.Lookup(r.URL.RawQuery, "format")
+			s.t.WebSocket.Refuse(w, r, format == "bare", e)
 			return
 		}
 		s.t.WebSocket.Serve(w, r, q)
 	})
 }
 
-// readBarePath serves a WebSocket at a path of Options.BarePaths.
+// readBarePath serves a WebSocket at a path of Options.BarePaths. What else its
+// query says is the same as anywhere.
 func (s *Server) readBarePath(c *gin.Context) {
 	if !hasToken(c.Request.Header["Upgrade"], "websocket") {
 		upgradeRequired(c)
 		return
 	}
+	var q read.Request
 	room := c.Param("room")
+	e := codes.From(hub.ValidateRoom(room)) // one room, not a list
+	if e == nil {
+		q, e = read.Parse(c.Request, room, s.o.Reading)
+	}
 	s.handOver(c, func(w http.ResponseWriter, r *http.Request) {
-		if err := hub.ValidateRoom(room); err != nil {
-			s.t.WebSocket.Refuse(w, r, codes.From(err))
+		if e != nil {
+			s.t.WebSocket.Refuse(w, r, true, e)
 			return
 		}
-		s.t.WebSocket.ServeBare(w, r, room)
+		q.Bare = true
+		s.t.WebSocket.ServeBare(w, r, q)
 	})
 }
 

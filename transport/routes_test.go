@@ -81,7 +81,9 @@ func TestRoutes(t *testing.T) {
 		{"HEAD", "/readyz", nil, "200"},
 		{"GET", "/ws/chat/lobby", upgrade, "bare ws"},
 		{"GET", "/ws/chat/lobby", nil, "426"},
-		{"GET", "/ws/chat/a,b", upgrade, "ws refuses bad_room"},
+		{"GET", "/ws/chat/a,b", upgrade, "bare ws refuses bad_room"},
+		{"GET", "/ws/chat/a?last=x", upgrade, "bare ws refuses bad_parameter"},
+		{"GET", "/rooms/a,b?format=bare", upgrade, "bare ws refuses bad_parameter"},
 		{"GET", "/x/lobby/live", upgrade, "bare ws"},
 
 		{"GET", "/", nil, "404"},
