@@ -16,11 +16,17 @@ import (
 	"github.com/culvertd/culvert/transport/wire"
 )
 
+// The headers of every JSON answer, shared as varyOrigin is.
+var (
+	typeJSON = []string{"application/json"}
+	noStore  = []string{"no-store"}
+)
+
 // writeJSON answers with a complete body.
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
-	h["Content-Type"] = []string{"application/json"}
-	h["Cache-Control"] = []string{"no-store"}
+	h["Content-Type"] = typeJSON
+	h["Cache-Control"] = noStore
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // A client that is gone can be told nothing.

@@ -80,12 +80,16 @@ const (
 	corsExposed = "Retry-After"
 )
 
+// varyOrigin is the Vary of most answers. Header values are shared and never
+// written to: net/http copies what it adds to.
+var varyOrigin = []string{"Origin"}
+
 // originAllowed sets the CORS headers of the answer, whatever it will be. It
 // answers preflights, and requests of pages that may not ask, and returns false
 // then.
 func (s *Server) originAllowed(w http.ResponseWriter, r *http.Request) bool {
 	h := w.Header()
-	h["Vary"] = varyOrigin()
+	h["Vary"] = varyOrigin
 	origins := r.Header["Origin"]
 	if len(origins) == 0 {
 		return true
@@ -107,6 +111,3 @@ func (s *Server) originAllowed(w http.ResponseWriter, r *http.Request) bool {
 	h.Set("Access-Control-Expose-Headers", corsExposed)
 	return true
 }
-
-// varyOrigin is the Vary of most answers.
-func varyOrigin() []string { return []string{"Origin"} }

@@ -15,7 +15,7 @@ import (
 // read serves GET /rooms/{rooms}, where the headers choose the transport.
 func (s *Server) read(c *gin.Context) {
 	r := c.Request
-	c.Writer.Header()["Vary"] = []string{"Origin, Accept"}
+	c.Writer.Header().Set("Vary", "Origin, Accept")
 	switch {
 	case hasToken(r.Header["Upgrade"], "websocket"):
 		s.readWebSocket(c)

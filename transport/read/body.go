@@ -37,19 +37,27 @@ func Body(r *http.Request, buf []byte, limit int, tooLarge codes.Code) ([]byte, 
 		}
 		n, err := r.Body.Read(buf[len(buf):min(cap(buf), limit+1)])
 		buf = buf[:len(buf)+n]
-		var tooMany *http.MaxBytesError
 		switch {
-		case len(buf) > limit, errors.As(err, &tooMany):
+		case len(buf) > limit:
 			return nil, over()
 		case err == nil:
-		case errors.Is(err, io.EOF):
+		case err == io.EOF:
 			return buf, nil
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, codes.New(codes.RequestTimeout, "the body did not arrive in time")
 		default:
-			return nil, codes.New(codes.BadBody, "the body ended early or its coding is broken")
+			return nil, broken(err, over)
 		}
 	}
+}
+
+// broken tells why a body could not be read to its end.
+func broken(err error, over func() *codes.Error) *codes.Error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return over()
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return codes.New(codes.RequestTimeout, "the body did not arrive in time")
+	}
+	return codes.New(codes.BadBody, "the body ended early or its coding is broken")
 }
 
 // CheckEncoding refuses a compressed body: a small one could become large.
