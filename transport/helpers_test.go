@@ -94,15 +94,11 @@ func answerName(w http.ResponseWriter, name string, q read.Request) {
 }
 
 func (standIn) Serve(w http.ResponseWriter, _ *http.Request, q read.Request) { answerName(w, "ws", q) }
-func (standIn) Refuse(w http.ResponseWriter, _ *http.Request, bare bool, e *codes.Error) {
-	name := "ws refuses "
-	if bare {
-		name = "bare ws refuses "
-	}
-	w.Header().Set("X-Transport", name+string(e.Code))
+func (standIn) Refuse(w http.ResponseWriter, _ *http.Request, e *codes.Error) {
+	w.Header().Set("X-Transport", "ws refuses "+string(e.Code))
 }
-func (standIn) ServeBare(w http.ResponseWriter, _ *http.Request, q read.Request) {
-	answerName(w, "bare ws", q)
+func (standIn) ServeBare(w http.ResponseWriter, _ *http.Request, room string) {
+	w.Header().Set("X-Transport", "bare ws of "+room)
 }
 
 func standIns() Transports {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/transport/codes"
 	"github.com/culvertd/culvert/transport/read"
 )
@@ -61,35 +60,20 @@ func (s *Server) readWebSocket(c *gin.Context) {
 	q, e := read.Parse(c.Request, c.Param("rooms"), s.o.Reading)
 	s.handOver(c, func(w http.ResponseWriter, r *http.Request) {
 		if e != nil {
-			format, _, _ := read.Lookup(r.URL.RawQuery, "format")
-			s.t.WebSocket.Refuse(w, r, format == "bare", e)
+			s.t.WebSocket.Refuse(w, r, e)
 			return
 		}
 		s.t.WebSocket.Serve(w, r, q)
 	})
 }
 
-// readBarePath serves a WebSocket at a path of Options.BarePaths. What else its
-// query says is the same as anywhere.
+// readBarePath serves a WebSocket at a path of Options.BarePaths.
 func (s *Server) readBarePath(c *gin.Context) {
 	if !hasToken(c.Request.Header["Upgrade"], "websocket") {
 		upgradeRequired(c)
 		return
 	}
-	var q read.Request
-	room := c.Param("room")
-	e := codes.From(hub.ValidateRoom(room)) // one room, not a list
-	if e == nil {
-		q, e = read.Parse(c.Request, room, s.o.Reading)
-	}
-	s.handOver(c, func(w http.ResponseWriter, r *http.Request) {
-		if e != nil {
-			s.t.WebSocket.Refuse(w, r, true, e)
-			return
-		}
-		q.Bare = true
-		s.t.WebSocket.ServeBare(w, r, q)
-	})
+	s.handOver(c, func(w http.ResponseWriter, r *http.Request) { s.t.WebSocket.ServeBare(w, r, c.Param("room")) })
 }
 
 func upgradeRequired(c *gin.Context) {

@@ -37,9 +37,10 @@ type WebSocket interface {
 	Serve(w http.ResponseWriter, r *http.Request, q read.Request)
 	// Refuse upgrades a request that is not, to tell so: browsers show nothing
 	// of a refused upgrade.
-	Refuse(w http.ResponseWriter, r *http.Request, bare bool, e *codes.Error)
-	// ServeBare serves a page that knows nothing of Culvert.
-	ServeBare(w http.ResponseWriter, r *http.Request, q read.Request)
+	Refuse(w http.ResponseWriter, r *http.Request, e *codes.Error)
+	// ServeBare serves a page that knows nothing of Culvert. It checks the
+	// room's name itself.
+	ServeBare(w http.ResponseWriter, r *http.Request, room string)
 }
 
 // Transports are those that keep a connection for themselves.

@@ -59,6 +59,12 @@ func TestOddRequests(t *testing.T) {
 		{"half-sent body", head + "Content-Length: 10\r\n\r\n{\"a\"", 408, codes.RequestTimeout},
 		{"half-sent chunk", head + "Transfer-Encoding: chunked\r\n\r\n5\r\nab", 408, codes.RequestTimeout},
 		{"broken chunk", head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, codes.BadBody},
+		{"no path", "GET http://x HTTP/1.1\r\nHost: x\r\n\r\n", 404, codes.NotFound},
+		{"a proxy's request", "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", 404, codes.NotFound},
+		{"escaped slash", "GET /rooms/a%2Fb HTTP/1.1\r\nHost: x\r\n\r\n", 404, codes.NotFound},
+		{"escaped zero", "GET /rooms/a%00/poll HTTP/1.1\r\nHost: x\r\n\r\n", 400, codes.BadRoom},
+		{"dots", "GET /rooms/../stats HTTP/1.1\r\nHost: x\r\n\r\n", 400, codes.BadRoom},
+		{"two slashes", "GET //rooms//a HTTP/1.1\r\nHost: x\r\n\r\n", 404, codes.NotFound},
 		{"half-sent reading body", "POST /rooms/a/poll HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nwait", 408, codes.RequestTimeout},
 	}
 	for _, tt := range tests {
