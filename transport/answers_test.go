@@ -165,3 +165,27 @@ func TestReadyz(t *testing.T) {
 	s.store.fail(nil)
 	s.decode(s.do("GET", "/readyz", ""), 200)
 }
+
+// A store that hangs holds no request longer than the request's own bound.
+func TestTimeouts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t, Options{PublishTimeout: 3 * time.Second, ReadTimeout: 2 * time.Second})
+		defer s.close()
+		s.store.hangs = true
+		for target, want := range map[string]time.Duration{
+			"/readyz": time.Second, "/rooms/a/history": 2 * time.Second, "/rooms/a/presence": 2 * time.Second, "/rooms/a/stats": 2 * time.Second,
+		} {
+			start := time.Now()
+			a := s.decode(s.do("GET", target, ""), 503)
+			if took := time.Since(start); took != want || a.Error.Code != codes.StoreUnavailable {
+				t.Errorf("%s took %v: %+v", target, took, a.Error)
+			}
+		}
+		start := time.Now()
+		s.decode(s.do("POST", "/rooms/a", "1"), 503)
+		a := s.decode(s.do("POST", "/publish", `{"room":"a","data":1}`), 200)
+		if took := time.Since(start); took != 6*time.Second || a.Results[0].Status != 503 {
+			t.Errorf("two publishes took %v: %+v", took, a.Results)
+		}
+	})
+}

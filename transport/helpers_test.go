@@ -36,6 +36,7 @@ type faultyStore struct {
 	// guarded by mu
 	err    error
 	panics bool
+	hangs  bool
 }
 
 func (f *faultyStore) fail(err error) {
@@ -44,17 +45,22 @@ func (f *faultyStore) fail(err error) {
 	f.err = err
 }
 
-func (f *faultyStore) fault() error {
+func (f *faultyStore) fault(ctx context.Context) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.panics {
+	err, panics, hangs := f.err, f.panics, f.hangs
+	f.mu.Unlock()
+	if panics {
 		panic("a fault of the program")
 	}
-	return f.err
+	if hangs {
+		<-ctx.Done()
+		err = fmt.Errorf("%w: %w", hub.ErrUnavailable, ctx.Err())
+	}
+	return err
 }
 
 func (f *faultyStore) Publish(ctx context.Context, batch []hub.Publish) []hub.Result {
-	if err := f.fault(); err != nil {
+	if err := f.fault(ctx); err != nil {
 		results := make([]hub.Result, len(batch))
 		for i := range results {
 			results[i].Err = err
@@ -65,21 +71,21 @@ func (f *faultyStore) Publish(ctx context.Context, batch []hub.Publish) []hub.Re
 }
 
 func (f *faultyStore) Read(ctx context.Context, r hub.ReadRequest) (hub.Page, error) {
-	if err := f.fault(); err != nil {
+	if err := f.fault(ctx); err != nil {
 		return hub.Page{}, err
 	}
 	return f.Store.Read(ctx, r)
 }
 
 func (f *faultyStore) Present(ctx context.Context, room string, limit int) (hub.Presence, error) {
-	if err := f.fault(); err != nil {
+	if err := f.fault(ctx); err != nil {
 		return hub.Presence{}, err
 	}
 	return f.Store.Present(ctx, room, limit)
 }
 
 func (f *faultyStore) Ping(ctx context.Context) error {
-	if err := f.fault(); err != nil {
+	if err := f.fault(ctx); err != nil {
 		return err
 	}
 	return f.Store.Ping(ctx)

@@ -98,6 +98,7 @@ func (s *Server) parseRead(c *gin.Context) (read.Request, bool) {
 // It gets the server's own ResponseWriter: gin's says of every connection that
 // it can be hijacked.
 func (s *Server) handOver(c *gin.Context, serve func(w http.ResponseWriter, r *http.Request)) {
+	c.Set(handedOver, true)
 	var w http.ResponseWriter = c.Writer
 	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
 		w = u.Unwrap()

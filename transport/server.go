@@ -91,7 +91,7 @@ func (s *Server) routes() (engine *gin.Engine, err error) {
 	engine = gin.New()
 	engine.RedirectTrailingSlash = false
 	engine.HandleMethodNotAllowed = true
-	engine.Use(s.recover)
+	engine.Use(s.observe, s.recover)
 	engine.NoRoute(s.notFound)
 	engine.NoMethod(s.noMethod)
 
@@ -129,21 +129,34 @@ func (s *Server) routes() (engine *gin.Engine, err error) {
 // ServeHTTP decides about the origin first, so that every answer of every path
 // carries what browsers need to show it, and then routes the request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case s.originAllowed(w, r):
+		s.engine.ServeHTTP(w, r)
+	case s.o.Logger.Enabled(r.Context(), slog.LevelDebug):
+		s.o.Logger.Debug("preflight or refused origin", "method", r.Method, "path", r.URL.Path, "origin", r.Header.Get("Origin"))
+	}
+}
+
+// handedOver is the key under which a request's context notes that a transport
+// has the connection.
+const handedOver = "handed over"
+
+// observe logs requests at debug level.
+func (s *Server) observe(c *gin.Context) {
+	r := c.Request
 	if !s.o.Logger.Enabled(r.Context(), slog.LevelDebug) {
-		if s.originAllowed(w, r) {
-			s.engine.ServeHTTP(w, r)
-		}
 		return
 	}
-	// The query is left out: it may hold secrets.
 	start := time.Now()
 	defer func() {
-		s.o.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("method", r.Method), slog.String("path", r.URL.Path),
-			slog.Duration("took", time.Since(start)))
+		// The query is left out: it may hold secrets.
+		attrs := []any{"method", r.Method, "path", r.URL.Path, "took", time.Since(start)}
+		if _, ok := c.Get(handedOver); !ok {
+			attrs = append(attrs, "status", c.Writer.Status())
+		}
+		s.o.Logger.Debug("request", attrs...)
 	}()
-	if s.originAllowed(w, r) {
-		s.engine.ServeHTTP(w, r)
-	}
+	c.Next()
 }
 
 func (s *Server) notFound(c *gin.Context) {

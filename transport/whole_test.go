@@ -170,7 +170,15 @@ func TestPagesThatKnowNothing(t *testing.T) {
 func TestRequestLog(t *testing.T) {
 	s, _ := wholeService(t, Options{})
 	s.do("GET", "/rooms/a?wait=0&token=secret", "")
-	if log := s.log.String(); !strings.Contains(log, "path=/rooms/a ") || !strings.Contains(log, "level=DEBUG") || strings.Contains(log, "secret") {
-		t.Errorf("%s", log)
+	s.do("GET", "/nothing", "")
+	s.do("GET", "/rooms/a", "", "Origin", "http://evil.example")
+	log := s.log.String()
+	for _, want := range []string{"level=DEBUG", "path=/rooms/a ", "status=200", "status=404", "evil.example"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("no %s in the log", want)
+		}
+	}
+	if strings.Contains(log, "secret") {
+		t.Errorf("a query is in the log: %s", log)
 	}
 }
