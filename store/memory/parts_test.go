@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/culvertd/culvert/hub"
@@ -158,5 +159,23 @@ func TestKeyTableReplacedEntry(t *testing.T) {
 func TestAfterDoesNotOverflow(t *testing.T) {
 	if after(5, never) != never || after(never, 1) != never || after(5, 3) != 8 || after(5, -3) != 2 {
 		t.Error(after(5, never), after(never, 1), after(5, 3), after(5, -3))
+	}
+}
+
+// Rooms of different shards hide a seam in the bytes that are hashed.
+func TestHashKeyHasNoSeam(t *testing.T) {
+	s := &Store{sip0: 1, sip1: 2}
+	seen := map[keyHash][3]string{}
+	for _, c := range [][3]string{
+		{"a", "\x05xxxxx" + strings.Repeat("y", 91), "k"}, {"aa", "xxxxx", strings.Repeat("y", 91) + "k"},
+		{"a", "b", "c"}, {"ab", "", "c"}, {"a", "", "bc"}, {"abc", "", ""}, {"", "abc", ""}, {"", "", "abc"}, {"a", "bc", ""},
+		{"a", "\x01b", "c"}, {"a", "\x01", "bc"}, {"a\x01", "b", "c"},
+		{"a", strings.Repeat("s", 500), "k"}, {"a", strings.Repeat("s", 499), "sk"},
+	} {
+		h := s.hashKey(&hub.Publish{Room: c[0], Subject: c[1], Key: c[2]})
+		if other, ok := seen[h]; ok {
+			t.Errorf("%.20q and %.20q are one key", c, other)
+		}
+		seen[h] = c
 	}
 }

@@ -111,6 +111,13 @@ var boundLaws = []law{
 		const bound = 20_000
 		e.open(Options{HistoryBytes: 10_000, TotalBytes: bound})
 		const rooms = 30
+		last := map[string]int{} // when each room was last published to
+		step := 0
+		publish := func(room, data string) hub.Position {
+			step++
+			last[room] = step
+			return e.must(message(room, data)).Position
+		}
 		data := sized(1000)
 		sum := func() (n int) {
 			for i := range rooms {
@@ -125,14 +132,25 @@ var boundLaws = []law{
 		first := map[string]hub.Position{}
 		for i := range rooms {
 			room := fmt.Sprint("room", i)
-			first[room] = e.must(message(room, data)).Position
-			e.must(message(room, data))
+			first[room] = publish(room, data)
+			publish(room, data)
 			if i%3 == 2 { // one that is published to all the time
-				e.must(message("room0", "x"))
+				publish("room0", "x")
 			}
 		}
 		if n := sum(); n > bound || n < bound/2 {
 			e.Fatalf("all rooms together hold %d bytes, the bound is %d", n, bound)
+		}
+		newestEmpty, oldestHeld := 0, step
+		for room, at := range last {
+			if len(e.all(room).Messages) == 0 {
+				newestEmpty = max(newestEmpty, at)
+			} else {
+				oldestHeld = min(oldestHeld, at)
+			}
+		}
+		if newestEmpty > oldestHeld {
+			e.Errorf("a room published to at step %d lost all, one of step %d did not", newestEmpty, oldestHeld)
 		}
 		if n := len(e.all("room29").Messages); n != 2 {
 			e.Errorf("the room with the newest publishes lost messages: %d left", n)
@@ -150,12 +168,14 @@ var boundLaws = []law{
 		e.wantGap(e.after("room1", first["room1"]), hub.Gap{Room: "room1", Reason: hub.GapEvicted, From: first["room1"], To: head})
 	}},
 	{"NumberOfRooms", func(e *env) {
-		s := e.open(Options{MaxRooms: 5, HistoryAge: e.span(1), RoomTTL: e.span(2)})
+		s := e.open(Options{MaxRooms: 5, MaxKeys: 5, HistoryAge: e.span(1), RoomTTL: e.span(2)})
 		for i := range 5 {
 			e.must(message(fmt.Sprint("room", i), "x"))
 		}
 		e.wantErr(e.try(message("one more", "x")).Err, hub.ErrUnavailable)
-		e.wantErr(e.try(e.keyed("one more", "u", "k", "x")).Err, hub.ErrUnavailable)
+		for i := range 10 { // and takes no place for keys
+			e.wantErr(e.try(e.keyed("one more", "u", fmt.Sprint("k", i), "x")).Err, hub.ErrUnavailable)
+		}
 		if _, err := s.Watch(e.ctx, "one more", newRecorder()); err != nil {
 			e.wantErr(err, hub.ErrUnavailable)
 		}
@@ -183,6 +203,9 @@ var boundLaws = []law{
 			e.release(l)
 			e.present(room, 1)
 			stop()
+			l.Room += "unwatched"
+			e.renew(l)
+			e.release(l)
 		}
 		e.must(message("room", "x"))
 	}},

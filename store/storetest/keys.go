@@ -189,6 +189,24 @@ var keyLaws = []law{
 			e.Fatalf("after expiry: %+v", r)
 		}
 	}},
+	{"KeyOutlivesItsRoom", func(e *env) {
+		// While a key lives its publish must not take effect again, even where
+		// nothing else would keep the room.
+		e.open(Options{HistoryAge: e.span(1), RoomTTL: e.span(2)})
+		p := e.keyed("room", "u", "k", "data")
+		p.KeyTTL = e.span(12)
+		start := time.Now()
+		first := e.must(p)
+		for range 3 {
+			e.pass(3)
+			if r := e.try(p); e.within(start, 12) && (!r.Duplicate || r.Position != first.Position) {
+				e.Fatalf("%+v, the first was %+v", r, first)
+			}
+		}
+		e.pass(4)
+		p.ID = hub.NewMessageID()
+		e.must(p)
+	}},
 	{"EphemeralWithKeyIsDeduplicated", func(e *env) {
 		s := e.open(Options{})
 		w, _ := e.watch(s, "room")

@@ -148,6 +148,43 @@ func (m *model) run(steps int) {
 				m.fail("heard %d is %s, want %s", i, msg.ID, r.heard[i])
 			}
 		}
+		m.checkEvents(r)
+	}
+}
+
+// checkEvents plays the presence events of room "a" back: they must lead to who
+// is present, with the right count at each step.
+func (m *model) checkEvents(r *modelRoom) {
+	m.settle("a", r)
+	m.renew(hub.Lease{Room: "a", Client: "end", Holder: "n0", TTL: m.span(ample)})
+	last := func() bool {
+		n := len(r.watch.events)
+		return n > 0 && r.watch.events[n-1].Member.Client == "end"
+	}
+	if !r.watch.wait(func() bool { return last() || r.watch.resynced }) {
+		m.fail("the last join was not told")
+	}
+	here := map[string]bool{}
+	for i, ev := range r.watch.told() {
+		if here[ev.Member.Client] == ev.Join {
+			m.fail("event %d is %+v, present are %v", i, ev, here)
+		}
+		if ev.Join {
+			here[ev.Member.Client] = true
+		} else {
+			delete(here, ev.Member.Client)
+		}
+		if ev.Count != len(here) {
+			m.fail("event %d is %+v, present are %v", i, ev, here)
+		}
+	}
+	if len(here) != len(r.members)+1 {
+		m.fail("the events leave %v present, want %+v", here, r.members)
+	}
+	for _, o := range r.members {
+		if !here[o.client] {
+			m.fail("the events leave %v present, want %+v", here, r.members)
+		}
 	}
 }
 

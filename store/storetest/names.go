@@ -95,6 +95,33 @@ var nameLaws = []law{
 			}
 		}
 	}},
+	{"NoSeamAtALength", func(e *env) {
+		// Formats that write a length before, or an end after, each part: one
+		// triple whose bytes would be another's if one of the lengths were
+		// left out.
+		e.open(Options{})
+		seen := map[[3]string]bool{}
+		for i, pair := range [][2][3]string{
+			{{"a", "\x05xxxxx" + strings.Repeat("y", 91), "k"}, {"aa", "xxxxx", strings.Repeat("y", 91) + "k"}},
+			{{"a", "1:b", "c"}, {"a", "", "b1:c"}},
+			{{"a", "b", "1:c"}, {"a", "b1", ":c"}},
+			{{"a", "b\x00", "c"}, {"a", "b", "\x00c"}},
+			{{"a", "b\x01", "c"}, {"a", "b", "\x01c"}},
+			{{"a", "\x00", "\x00"}, {"a", "", "\x00\x00"}},
+			{{"a", "\\", ":"}, {"a", "", "\\:"}},
+			{{"a:b", "c", "d"}, {"a", "b:c", "d"}},
+			{{"a", "b%3Ac", "d"}, {"a", "b:c", "d"}},
+			{{"a~3Ab", "c", "d"}, {"a:b", "c", "d"}},
+		} {
+			for j, triple := range pair {
+				if seen[triple] {
+					continue
+				}
+				seen[triple] = true
+				e.must(e.keyed(triple[0], triple[1], triple[2], fmt.Sprint(i, j)))
+			}
+		}
+	}},
 	{"HostileSubjects", func(e *env) {
 		e.open(Options{})
 		for _, subject := range hostileKeys {

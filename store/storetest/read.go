@@ -137,6 +137,20 @@ var readLaws = []law{
 		e.wantNoGap(page)
 		e.samePositions("the second page", positions(page.Messages), at[8:])
 	}},
+	{"SlicesAreTheCallersOwn", func(e *env) {
+		s := e.open(Options{})
+		batch := []hub.Publish{message("room", "1"), message("room", "2"), e.keyed("room", "u", "k", "3")}
+		results := s.Publish(e.ctx, batch)
+		at := []hub.Position{results[0].Position, results[1].Position, results[2].Position}
+		again := batch[2]
+		clear(batch)
+		clear(results)
+		clear(e.all("room").Messages)
+		e.samePositions("history", positions(e.all("room").Messages), at)
+		if r := e.try(again); !r.Duplicate || r.Position != at[2] {
+			e.Errorf("%+v", r)
+		}
+	}},
 	{"Heads", func(e *env) {
 		s := e.open(Options{})
 		a, b := e.fill("a", 3), e.fill("b", 1)

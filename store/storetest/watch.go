@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
@@ -24,15 +25,22 @@ var watchLaws = []law{
 	}},
 	{"BatchesArriveWhole", func(e *env) {
 		s := e.open(Options{})
-		a, _ := e.watch(s, "a")
-		b, _ := e.watch(s, "b")
-		batch := make([]hub.Publish, 600)
+		watches := map[string]*recorder{}
+		for i := range 40 {
+			room := fmt.Sprint("room", i)
+			watches[room], _ = e.watch(s, room)
+		}
+		batch := make([]hub.Publish, 800)
 		for i := range batch {
-			batch[i] = message([]string{"a", "b"}[i/5%2], fmt.Sprint(i))
+			room := i * 7
+			if i%3 == 0 { // and runs of one room
+				room -= 7
+			}
+			batch[i] = message(fmt.Sprint("room", room%40), fmt.Sprint(i))
 			batch[i].Ephemeral = i%7 == 0
 		}
 		s.Publish(e.ctx, batch)
-		for room, w := range map[string]*recorder{"a": a, "b": b} {
+		for room, w := range watches {
 			var want []string
 			for _, p := range batch {
 				if p.Room == room {
@@ -103,6 +111,24 @@ var watchLaws = []law{
 		at := e.fill("room", 3)
 		e.wantHeard(w, at[2].ID)
 		e.samePositions("history", positions(e.all("room").Messages), at)
+		e.samePositions("heard", positions(w.heard()), at)
+		e.renew(e.lease("a", "n", ample))
+		e.wantEvent(e.wantEvents(w, 1)[0], "+a 1")
+	}},
+	{"TheContextIsForTheCallAlone", func(e *env) {
+		// It bounds Watch itself; only stop ends the watch.
+		s := e.open(Options{})
+		w := newRecorder()
+		ctx, cancel := context.WithCancel(e.ctx)
+		stop, err := s.Watch(ctx, "room", w)
+		if err != nil {
+			e.Fatal(err)
+		}
+		defer stop()
+		cancel()
+		for range 3 {
+			e.wantHeard(w, e.must(message("room", "x")).Position.ID)
+		}
 	}},
 	{"SameWatcherInTwoRooms", func(e *env) {
 		s := e.open(Options{})
