@@ -1,9 +1,13 @@
 package server
 
 import (
+	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"time"
+
+	"github.com/culvertd/culvert/transport/codes"
 )
 
 // gate is a listener that turns connections away while the server is full. It
@@ -44,14 +48,19 @@ func (g *gate) Accept() (net.Conn, error) {
 	}
 }
 
-const tooManyBody = `{"error":{"code":"too_many_connections","message":"this node has as many connections as it may have","retry_after_ms":5000}}` + "\n"
-
-const tooMany = "HTTP/1.1 503 Service Unavailable\r\n" +
-	"Content-Type: application/json\r\n" +
-	"Cache-Control: no-store\r\n" +
-	"Access-Control-Allow-Origin: *\r\n" + // nothing secret, and a page should see why
-	"Retry-After: 5\r\n" +
-	"Connection: close\r\n\r\n" + tooManyBody
+// tooMany is the answer that refuse gives.
+func tooMany() []byte {
+	e := codes.New(codes.TooManyConnections, "this node has as many connections as it may have")
+	body := append(e.AppendJSON([]byte(`{"error":`)), "}\n"...)
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n"+
+		"Content-Type: application/json\r\n"+
+		"Content-Length: %d\r\n"+
+		"Cache-Control: no-store\r\n"+
+		"Access-Control-Allow-Origin: *\r\n"+ // nothing secret, and a page should see why
+		"Retry-After: %d\r\n"+
+		"Connection: close\r\n\r\n%s",
+		e.HTTPStatus(), http.StatusText(e.HTTPStatus()), len(body), int(e.RetryAfter.Seconds()), body)
+}
 
 // refuse answers without reading a request first, ends the writing side and
 // then reads what comes: a close with unread bytes would be a reset, which
@@ -59,7 +68,7 @@ const tooMany = "HTTP/1.1 503 Service Unavailable\r\n" +
 func refuse(c net.Conn) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(refusePatience))
-	if _, err := io.WriteString(c, tooMany); err != nil {
+	if _, err := c.Write(tooMany()); err != nil {
 		return
 	}
 	if half, ok := c.(interface{ CloseWrite() error }); ok {
