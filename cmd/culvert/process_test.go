@@ -67,7 +67,8 @@ func (l *lines) wait(t testing.TB, pattern string) string {
 	for {
 		text := l.text.Bytes()
 		for line := range bytes.Lines(text) {
-			if m := expr.FindSubmatch(line); m != nil && bytes.HasSuffix(line, []byte("\n")) {
+			line, complete := bytes.CutSuffix(line, []byte("\n"))
+			if m := expr.FindSubmatch(line); m != nil && complete {
 				return string(m[len(m)-1])
 			}
 		}

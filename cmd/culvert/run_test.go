@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"runtime/debug"
 	"strings"
@@ -164,6 +165,8 @@ func TestSubWithoutServer(t *testing.T) {
 		t.Errorf("status %d, err\n%s", status, errOut.String())
 	}
 }
+
+var errClosedPipe = errors.New("the pipe is closed")
 
 type writerFunc func(p []byte) (int, error)
 

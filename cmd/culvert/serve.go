@@ -16,7 +16,9 @@ import (
 	"github.com/culvertd/culvert/transport"
 	"github.com/culvertd/culvert/transport/publish"
 	"github.com/culvertd/culvert/transport/read"
+	"github.com/culvertd/culvert/transport/stream"
 	"github.com/culvertd/culvert/transport/wire"
+	"github.com/culvertd/culvert/transport/ws"
 )
 
 func serveCommand() command {
@@ -62,17 +64,17 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 		return err
 	}
 	defer store.Close()
-	h, handler, err := o.assemble(store, listensOnLoopback(listeners), logger)
+	n, err := o.assemble(store, listensOnLoopback(listeners), logger)
 	if err != nil {
 		closeListeners()
 		return err
 	}
-	defer h.Close()
+	defer n.close()
 
 	srv := server.New(listeners, server.Options{
-		Handler: handler, Logger: logger,
+		Handler: n.handler, Logger: logger,
 		MaxConnections: o.maxConnections,
-		TakenOver:      func() int { return connections(h.Stats()) },
+		TakenOver:      func() int { return connections(n.hub.Stats()) },
 	})
 	srv.Start()
 	failed := srv.Failed()
@@ -95,12 +97,21 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 	case err = <-failed:
 		err = fmt.Errorf("listening broke: %w", err)
 	}
-	o.drain(h, srv, logger)
+	o.drain(n.hub, srv, logger)
 	return err
 }
 
-// assemble puts the hub and the transports on the store.
-func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Logger) (*hub.Hub, http.Handler, error) {
+// node is what serves rooms: the hub, and the transports on it.
+type node struct {
+	hub     *hub.Hub
+	handler http.Handler
+	sockets *ws.Handler
+	streams *stream.Handler
+}
+
+// assemble puts the hub and the transports on the store. loopback says that
+// only this machine reaches them.
+func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Logger) (*node, error) {
 	h, err := hub.New(store, hub.Options{
 		Framings:              wire.Framings(wire.Options{PageHeartbeat: o.bareHeartbeat}),
 		NodeID:                o.nodeID,
@@ -113,10 +124,18 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 		KeyTTL:                o.dedupeTTL,
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	publishing := publish.Limits{Message: int(o.maxMessageBytes), Batch: o.maxBatch, Body: int(o.maxBatchBytes)}
-	handler, err := transport.New(h, transport.Transports{}, transport.Options{
+	n := &node{
+		hub: h,
+		sockets: ws.New(ws.Options{
+			Hub: h, Server: serverName, Logger: logger, Heartbeat: o.heartbeat, Publish: publishing,
+			Rooms: o.maxRoomsPerConn, MaxFrame: int(o.maxBatchBytes), PageHeartbeat: o.bareHeartbeat,
+		}),
+		streams: stream.New(stream.Options{Hub: h, Server: serverName, Logger: logger, Heartbeat: o.heartbeat}),
+	}
+	n.handler, err = transport.New(h, transport.Transports{WebSocket: n.sockets, SSE: n.streams.SSE, NDJSON: n.streams.NDJSON}, transport.Options{
 		Logger:          logger,
 		AllowOrigins:    o.origins,
 		LoopbackOrigins: loopback,
@@ -126,9 +145,19 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 	})
 	if err != nil {
 		h.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return h, handler, nil
+	return n, nil
+}
+
+// serverName is what hello says.
+const serverName = "culvert " + release
+
+// close ends every connection and waits until nothing runs any more.
+func (n *node) close() {
+	n.hub.Close()
+	n.sockets.Wait()
+	n.streams.Wait()
 }
 
 // usualConnections is the most connections where --max-connections says nothing.

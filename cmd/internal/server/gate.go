@@ -62,12 +62,16 @@ func tooMany() []byte {
 		e.HTTPStatus(), http.StatusText(e.HTTPStatus()), len(body), int(e.RetryAfter.Seconds()), body)
 }
 
-// refuse answers without reading a request first, ends the writing side and
-// then reads what comes: a close with unread bytes would be a reset, which
+// refuse waits for the beginning of a request, since clients take an answer
+// that comes before it for nonsense. Afterwards it ends the writing side and
+// reads what still comes: a close with unread bytes would be a reset, which
 // takes the answer away from the client again.
 func refuse(c net.Conn) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(refusePatience))
+	if _, err := c.Read(make([]byte, 4<<10)); err != nil {
+		return
+	}
 	if _, err := c.Write(tooMany()); err != nil {
 		return
 	}
