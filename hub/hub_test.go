@@ -359,6 +359,23 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
+func TestTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, hub.Options{}, memory.Options{})
+		turns := 0
+		o := hub.SubscriberOptions{Heartbeat: 5 * time.Second, Turn: func(time.Time) { turns++ }}
+		r.subscribe(newBufConn(true, 0), o, now("a")...)
+		for range 60 { // a connection that is never silent has its turns too
+			one(t, r.Hub, "a", "1")
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if turns < 8 || turns > 16 {
+			t.Errorf("%d turns in 60 s at 5 s", turns)
+		}
+	})
+}
+
 func TestSendIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, hub.Options{}, memory.Options{})
@@ -371,6 +388,9 @@ func TestSendIsBounded(t *testing.T) {
 		sent := 0
 		for ; err == nil && sent < 100; sent++ {
 			err = s.Send(ctx, make([]byte, 16<<10))
+		}
+		if s.TrySend([]byte("x")) {
+			t.Error("a frame was taken over the limit")
 		}
 		if !errors.Is(err, context.DeadlineExceeded) || sent > 40 {
 			t.Errorf("%d frames of 16 KiB were taken, then %v", sent, err)

@@ -25,6 +25,7 @@ type Subscriber struct {
 	from      string
 	heartbeat time.Duration
 	endOnGap  bool
+	turn      func(now time.Time)
 	wake      chan struct{} // polls only: something may have come
 	ending    chan struct{} // closed by End
 	done      chan struct{} // closed when it has left every room
@@ -83,6 +84,10 @@ type SubscriberOptions struct {
 	// EndOnGap ends the connection with EndGap where a gap would be told, for
 	// forms that cannot tell it.
 	EndOnGap bool
+	// Turn, if set, is called about once in each heartbeat's time, whether or
+	// not one was due, for what the connection itself has to look after (has
+	// its peer shown a sign of life?). It must not block.
+	Turn func(now time.Time)
 }
 
 // maxOwnBytes bounds private frames that wait: a client whose replies are not
@@ -95,7 +100,7 @@ const maxOwnBytes = 256 << 10
 func (h *Hub) NewSubscriber(o SubscriberOptions) (*Subscriber, error) {
 	s := &Subscriber{
 		conn: o.Conn, form: o.Form, framing: h.o.Framings[o.Form], transport: o.Transport,
-		client: o.Client, from: o.From, heartbeat: o.Heartbeat, endOnGap: o.EndOnGap, held: true,
+		client: o.Client, from: o.From, heartbeat: o.Heartbeat, endOnGap: o.EndOnGap, turn: o.Turn, held: true,
 		hub: h, ending: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.heartbeat <= 0 {
@@ -147,6 +152,19 @@ func (s *Subscriber) Send(ctx context.Context, frame []byte) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// TrySend is Send without waiting: false means that the frame was not taken,
+// because too much is pending or the connection has ended.
+func (s *Subscriber) TrySend(frame []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end != nil || (s.ownBytes > 0 && s.ownBytes+len(frame) > maxOwnBytes) {
+		return false
+	}
+	s.sendLocked(frame)
+	s.kickLocked(nil)
+	return true
 }
 
 func (s *Subscriber) sendLocked(frame []byte) {

@@ -90,7 +90,7 @@ func (h *Hub) tick() {
 		elapsed := int64(now.Sub(begin) / second)
 		h.coarse.Store(elapsed)
 		due = h.wheel.turn(elapsed, due[:0])
-		h.beat(due, elapsed)
+		h.beat(due, elapsed, now)
 		clear(due)
 		h.lookAgain(now)
 		h.refill(now)
@@ -112,7 +112,7 @@ func (h *Hub) tick() {
 
 // beat sends heartbeats to those that were silent, and puts everybody back
 // into the wheel.
-func (h *Hub) beat(due []*Subscriber, now int64) {
+func (h *Hub) beat(due []*Subscriber, now int64, clock time.Time) {
 	for _, s := range due {
 		s.mu.Lock()
 		if s.end != nil || s.finished {
@@ -130,7 +130,11 @@ func (h *Hub) beat(due []*Subscriber, now int64) {
 			h.wheel.addLocked(s, next)
 			h.wheel.mu.Unlock()
 		}
+		turn := s.turn
 		s.mu.Unlock()
+		if turn != nil {
+			turn(clock)
+		}
 	}
 }
 

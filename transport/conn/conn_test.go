@@ -37,7 +37,7 @@ func TestTryWriteTakesPart(t *testing.T) {
 	if c.try == nil {
 		t.Skipf("no writing without waiting on %s", runtime.GOOS)
 	}
-	c.Tune(Tuning{SendBuffer: 8 << 10, UserTimeout: time.Minute, NotSentLowat: 16 << 10})
+	c.Tune(Tuning{SendBuffer: 64 << 10, UserTimeout: time.Minute, NotSentLowat: 128 << 10})
 	want := make([]byte, 8<<20)
 	rand.Read(want)
 	rest, full := want, false
