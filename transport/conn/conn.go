@@ -31,6 +31,9 @@ type Tuning struct {
 	NotSentLowat int
 }
 
+// Conn is the network connection itself.
+func (c *Net) Conn() net.Conn { return c.nc }
+
 // Tune sets bounds; what the system refuses is left as it was.
 func (c *Net) Tune(t Tuning) { tune(c.nc, t) }
 

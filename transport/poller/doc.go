@@ -13,11 +13,11 @@ import "net"
 // on Linux all connections wait for them.
 type Handler interface {
 	// Data gets what has arrived. p is valid during the call only. Data
-	// returns false to hear no more until Conn.Resume.
-	Data(p []byte) (more bool)
+	// returns false to hear no more until c.Resume.
+	Data(c *Conn, p []byte) (more bool)
 	// Closed is the last call: the peer has closed (io.EOF), or reading failed.
 	// The connection is still the owner's to close.
-	Closed(err error)
+	Closed(c *Conn, err error)
 }
 
 // Conn is one connection's registration.

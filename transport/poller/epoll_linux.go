@@ -156,7 +156,7 @@ func (s *epollSource) serve() {
 	}
 	switch {
 	case e.n > 0:
-		if s.conn.handler.Data(e.buf[:e.n]) {
+		if s.conn.handler.Data(s.conn, e.buf[:e.n]) {
 			s.resume()
 		}
 	case e.err == syscall.EAGAIN:
@@ -167,7 +167,7 @@ func (s *epollSource) serve() {
 			err = io.EOF
 		}
 		if s.remove() {
-			s.conn.handler.Closed(err)
+			s.conn.handler.Closed(s.conn, err)
 		}
 	}
 }

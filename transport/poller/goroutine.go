@@ -19,17 +19,17 @@ type goroutine struct {
 	stopped bool // guarded by mu
 }
 
-func startGoroutine(c *Conn, done func()) *goroutine {
+func startGoroutine(c *Conn, done func()) {
 	g := &goroutine{}
 	g.cond = sync.NewCond(&g.mu)
+	c.source = g
 	go func() {
 		defer done()
-		g.run(c.nc, c.handler)
+		g.run(c, c.nc, c.handler)
 	}()
-	return g
 }
 
-func (g *goroutine) run(nc net.Conn, h Handler) {
+func (g *goroutine) run(c *Conn, nc net.Conn, h Handler) {
 	buf := make([]byte, smallRead)
 	for {
 		n, err := nc.Read(buf)
@@ -37,14 +37,14 @@ func (g *goroutine) run(nc net.Conn, h Handler) {
 			return
 		}
 		// Resume may come before Data has returned, so the pause begins first.
-		if n > 0 && g.pause() && h.Data(buf[:n]) {
+		if n > 0 && g.pause() && h.Data(c, buf[:n]) {
 			g.resume()
 		}
 		if !g.wait() {
 			return
 		}
 		if err != nil {
-			h.Closed(closedErr(err))
+			h.Closed(c, closedErr(err))
 			return
 		}
 	}

@@ -49,8 +49,14 @@ func (p *Poller) Add(nc net.Conn, h Handler) (*Conn, error) {
 			return c, nil
 		}
 	}
-	c.source = startGoroutine(c, p.wg.Done)
+	startGoroutine(c, p.wg.Done)
 	return c, nil
+}
+
+// Native reports whether nc is read without a goroutine of its own.
+func (p *Poller) Native(nc net.Conn) bool {
+	_, tcp := nc.(*net.TCPConn)
+	return tcp && p.epoll != nil
 }
 
 // Resume has Data called again after it returned false.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -27,7 +28,7 @@ func newRecorder(pauses bool) *recorder {
 	return r
 }
 
-func (r *recorder) Data(p []byte) bool {
+func (r *recorder) Data(_ *Conn, p []byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.got.Write(p)
@@ -36,7 +37,7 @@ func (r *recorder) Data(p []byte) bool {
 	return !r.pauses
 }
 
-func (r *recorder) Closed(err error) {
+func (r *recorder) Closed(_ *Conn, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err != nil {
@@ -101,6 +102,9 @@ func TestReadsUntilClosed(t *testing.T) {
 			c, err := p.Add(here, r)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if got, want := p.Native(here), name == "tcp" && runtime.GOOS == "linux"; got != want {
+				t.Errorf("Native(%s) is %v", name, got)
 			}
 			want := strings.Repeat("0123456789", 10_000)
 			if _, err := io.WriteString(there, want); err != nil {

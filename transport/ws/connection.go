@@ -16,9 +16,9 @@ import (
 	"github.com/culvertd/culvert/transport/wire"
 )
 
-// connection is one WebSocket. Its goroutine reads and carries commands out
-// one after the other: a client that sends faster than its replies are taken
-// is read no faster.
+// connection is one WebSocket. Its goroutine, or the poller, reads, and
+// commands are carried out one after the other: a client that sends faster
+// than its replies are taken is read no faster.
 type connection struct {
 	h     *Handler
 	ws    *websocket.Conn
@@ -33,20 +33,14 @@ type connection struct {
 
 func (c *connection) run(q read.Request) {
 	c.nc = conn.New(c.guard.Conn)
-	sub, err := c.h.o.Hub.NewSubscriber(hub.SubscriberOptions{
-		Conn: c.nc, Form: c.form, Transport: "ws", Client: q.Client, Heartbeat: q.Heartbeat, EndOnGap: c.bare(),
-	})
+	sub, err := c.h.o.Hub.NewSubscriber(c.subscriber(c.nc, q, nil))
 	if err != nil {
 		refuse(c.nc, c.bare(), codes.From(err))
 		return
 	}
 	c.sub = sub
 	if e := c.start(q); e != nil {
-		c.fault(e, nil)
-		if !c.bare() {
-			c.send(wire.AppendError(nil, e))
-		}
-		c.end(e)
+		c.reject(e)
 	} else {
 		sub.Start()
 		c.read(heartbeat(q.Heartbeat, c.h.o.Heartbeat))
@@ -56,6 +50,21 @@ func (c *connection) run(q read.Request) {
 	c.nc.Drain()
 	<-sub.Done()
 	c.nc.Close()
+}
+
+func (c *connection) subscriber(nc hub.Conn, q read.Request, turn func(time.Time)) hub.SubscriberOptions {
+	return hub.SubscriberOptions{
+		Conn: nc, Form: c.form, Transport: "ws", Client: q.Client, Heartbeat: q.Heartbeat, EndOnGap: c.bare(), Turn: turn,
+	}
+}
+
+// reject tells why the connection could not start, and ends it.
+func (c *connection) reject(e *codes.Error) {
+	c.fault(e, nil)
+	if !c.bare() {
+		c.send(wire.AppendError(nil, e))
+	}
+	c.end(e)
 }
 
 func heartbeat(own, general time.Duration) time.Duration {

@@ -17,6 +17,7 @@ import (
 	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/transport/codes"
 	"github.com/culvertd/culvert/transport/conn"
+	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/publish"
 	"github.com/culvertd/culvert/transport/read"
 	"github.com/culvertd/culvert/transport/wire"
@@ -46,6 +47,9 @@ type Options struct {
 	// PageHeartbeat is the text that ServeBare's pages send to show that they
 	// live, and are answered with; "" for none. It is wire.Options' too.
 	PageHeartbeat string
+	// Poller reads the connections that it can read without a goroutine each.
+	// Nil: every connection has one.
+	Poller *poller.Poller
 }
 
 // endTimeout bounds the last words to a connection that no subscriber was made
@@ -142,6 +146,11 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, bare bool, e *c
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, q read.Request, form int) {
 	ws, g, ok := h.upgrade(w, r)
 	if !ok {
+		return
+	}
+	if pl := h.o.Poller; pl != nil && pl.Native(g.Conn) {
+		c := &connection{h: h, guard: g, form: form, room: q.Rooms[0]}
+		c.runPolled(q, pl)
 		return
 	}
 	// A fresh goroutine, so that the request and the HTTP server's buffers go.

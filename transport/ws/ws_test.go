@@ -17,6 +17,7 @@ import (
 	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/store/memory"
 	"github.com/culvertd/culvert/transport/codes"
+	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/publish"
 	"github.com/culvertd/culvert/transport/read"
 	"github.com/culvertd/culvert/transport/transporttest"
@@ -163,8 +164,21 @@ func loopback(t testing.TB) transporttest.Network {
 	return l
 }
 
-func TestCommands(t *testing.T) {
-	s := start(t, loopback(t), hub.Options{}, ws.Options{Publish: publish.Limits{Message: 100, Batch: 3}, Rooms: 3})
+// readers runs a test with a goroutine reading each connection, and with the
+// poller reading all of them.
+func readers(t *testing.T, test func(*testing.T, *poller.Poller)) {
+	t.Run("goroutine", func(t *testing.T) { test(t, nil) })
+	t.Run("poller", func(t *testing.T) {
+		pl := poller.New()
+		t.Cleanup(pl.Close)
+		test(t, pl)
+	})
+}
+
+func TestCommands(t *testing.T) { readers(t, testCommands) }
+
+func testCommands(t *testing.T, pl *poller.Poller) {
+	s := start(t, loopback(t), hub.Options{}, ws.Options{Publish: publish.Limits{Message: 100, Batch: 3}, Rooms: 3, Poller: pl})
 	s.publish("old", `1`)
 	s.publish("old", `2`)
 	long := strings.Repeat("x", 100)
@@ -258,8 +272,10 @@ func TestCommands(t *testing.T) {
 
 // TestSubscribe: messages of joined rooms follow the reply; what was left can
 // be come back to.
-func TestSubscribe(t *testing.T) {
-	s := start(t, loopback(t), hub.Options{}, ws.Options{})
+func TestSubscribe(t *testing.T) { readers(t, testSubscribe) }
+
+func testSubscribe(t *testing.T, pl *poller.Poller) {
+	s := start(t, loopback(t), hub.Options{}, ws.Options{Poller: pl})
 	for range 3 {
 		s.publish("b", `"old"`)
 	}
@@ -293,8 +309,10 @@ func TestSubscribe(t *testing.T) {
 
 // TestBadFrames: what is not the protocol closes the connection, with a code
 // that says so, and after whole frames.
-func TestBadFrames(t *testing.T) {
-	s := start(t, loopback(t), hub.Options{}, ws.Options{MaxFrame: 1000})
+func TestBadFrames(t *testing.T) { readers(t, testBadFrames) }
+
+func testBadFrames(t *testing.T, pl *poller.Poller) {
+	s := start(t, loopback(t), hub.Options{}, ws.Options{MaxFrame: 1000, Poller: pl})
 	masked := func(first byte, payload string) []byte {
 		return append([]byte{first, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...)
 	}
@@ -337,8 +355,10 @@ func TestBadFrames(t *testing.T) {
 }
 
 // TestRefused: a request that is refused is told why on the WebSocket.
-func TestRefused(t *testing.T) {
-	s := start(t, loopback(t), hub.Options{MaxSubscribers: 1}, ws.Options{})
+func TestRefused(t *testing.T) { readers(t, testRefused) }
+
+func testRefused(t *testing.T, pl *poller.Poller) {
+	s := start(t, loopback(t), hub.Options{MaxSubscribers: 1}, ws.Options{Poller: pl})
 	refused := func(path, code string, closeCode int) {
 		t.Helper()
 		c := s.dial(path)
@@ -362,8 +382,10 @@ func TestRefused(t *testing.T) {
 }
 
 // TestBadHandshake: without a handshake the answer is HTTP.
-func TestBadHandshake(t *testing.T) {
-	s := start(t, loopback(t), hub.Options{}, ws.Options{})
+func TestBadHandshake(t *testing.T) { readers(t, testBadHandshake) }
+
+func testBadHandshake(t *testing.T, pl *poller.Poller) {
+	s := start(t, loopback(t), hub.Options{}, ws.Options{Poller: pl})
 	res, err := http.Get("http://" + s.network.Addr().String() + "/rooms/a")
 	if err != nil {
 		t.Fatal(err)
@@ -376,8 +398,10 @@ func TestBadHandshake(t *testing.T) {
 }
 
 // TestPage: pages that know nothing of Culvert.
-func TestPage(t *testing.T) {
-	s := start(t, loopback(t), hub.Options{}, ws.Options{Publish: publish.Limits{Message: 100}})
+func TestPage(t *testing.T) { readers(t, testPage) }
+
+func testPage(t *testing.T, pl *poller.Poller) {
+	s := start(t, loopback(t), hub.Options{}, ws.Options{Publish: publish.Limits{Message: 100}, Poller: pl})
 	for _, path := range []string{"/page/lobby", "/rooms/lobby?format=bare"} {
 		a, b := s.dial(path), s.dial(path)
 		reader := s.dial("/rooms/lobby")
