@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/culvertd/culvert/hub"
 )
 
 func TestAcceptChoosesTheTransport(t *testing.T) {
@@ -153,9 +155,12 @@ func TestOptionsValidate(t *testing.T) {
 		if err := o.Validate(); err != nil {
 			t.Errorf("%+v: %v", o, err)
 		}
-		if _, err := New(nil, Transports{}, o); err != nil {
+		if _, err := New(new(hub.Hub), standIns(), o); err != nil {
 			t.Errorf("%+v: %v", o, err)
 		}
+	}
+	if _, err := New(new(hub.Hub), Transports{WebSocket: standIn{}}, Options{}); err == nil {
+		t.Error("a server without streams is accepted")
 	}
 	bad := []Options{
 		{AllowOrigins: []string{"a.example"}},
@@ -178,7 +183,7 @@ func TestOptionsValidate(t *testing.T) {
 		{PublishTimeout: -1},
 	}
 	for _, o := range bad {
-		if _, err := New(nil, Transports{}, o); err == nil {
+		if _, err := New(new(hub.Hub), standIns(), o); err == nil {
 			t.Errorf("%+v is accepted", o)
 		}
 	}

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -43,7 +44,7 @@ type WebSocket interface {
 	ServeBare(w http.ResponseWriter, r *http.Request, room string)
 }
 
-// Transports are those that keep a connection for themselves.
+// Transports are those that keep a connection for themselves. All are required.
 type Transports struct {
 	WebSocket WebSocket
 	// SSE and NDJSON serve a stream.
@@ -70,6 +71,9 @@ type Server struct {
 func New(h Hub, t Transports, o Options) (*Server, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
+	}
+	if h == nil || t.WebSocket == nil || t.SSE == nil || t.NDJSON == nil {
+		return nil, errors.New("transport: a hub, WebSocket, SSE and NDJSON are required")
 	}
 	o = o.withDefaults()
 	s := &Server{
