@@ -14,6 +14,8 @@ import (
 	"github.com/culvertd/culvert/cmd/internal/settings"
 	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/transport"
+	"github.com/culvertd/culvert/transport/conn"
+	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/publish"
 	"github.com/culvertd/culvert/transport/read"
 	"github.com/culvertd/culvert/transport/stream"
@@ -107,6 +109,7 @@ type node struct {
 	handler http.Handler
 	sockets *ws.Handler
 	streams *stream.Handler
+	poller  *poller.Poller
 }
 
 // assemble puts the hub and the transports on the store. loopback says that
@@ -127,13 +130,21 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 		return nil, err
 	}
 	publishing := publish.Limits{Message: int(o.maxMessageBytes), Batch: o.maxBatch, Body: int(o.maxBatchBytes)}
+	// Bounds on what stalled or vanished clients hold in the kernel. A reader
+	// that takes nothing is the hub's to end, which knows to say why.
+	tuning := conn.Tuning{SendBuffer: int(o.sendBuffer), UserTimeout: 2 * o.writeTimeout, NotSentLowat: int(o.sendBuffer)}
+	pl := poller.New()
 	n := &node{
-		hub: h,
+		hub:    h,
+		poller: pl,
 		sockets: ws.New(ws.Options{
 			Hub: h, Server: serverName, Logger: logger, Heartbeat: o.heartbeat, Publish: publishing,
 			Rooms: o.maxRoomsPerConn, MaxFrame: int(o.maxBatchBytes), PageHeartbeat: o.bareHeartbeat,
+			Poller: pl, Tuning: tuning,
 		}),
-		streams: stream.New(stream.Options{Hub: h, Server: serverName, Logger: logger, Heartbeat: o.heartbeat}),
+		streams: stream.New(stream.Options{
+			Hub: h, Server: serverName, Logger: logger, Heartbeat: o.heartbeat, Poller: pl, Tuning: tuning,
+		}),
 	}
 	n.handler, err = transport.New(h, transport.Transports{WebSocket: n.sockets, SSE: n.streams.SSE, NDJSON: n.streams.NDJSON}, transport.Options{
 		Logger:          logger,
@@ -144,7 +155,7 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 		BarePaths:       o.barePaths,
 	})
 	if err != nil {
-		h.Close()
+		n.close()
 		return nil, err
 	}
 	return n, nil
@@ -158,6 +169,7 @@ func (n *node) close() {
 	n.hub.Close()
 	n.sockets.Wait()
 	n.streams.Wait()
+	n.poller.Close()
 }
 
 // usualConnections is the most connections where --max-connections says nothing.

@@ -35,6 +35,7 @@ type serveOptions struct {
 
 	heartbeat     time.Duration
 	writeTimeout  time.Duration
+	sendBuffer    int64
 	pollWait      time.Duration
 	barePaths     []string
 	bareHeartbeat string
@@ -84,6 +85,8 @@ func (o *serveOptions) declare(s *settings.Set) {
 	s.Duration(&o.heartbeat, "heartbeat", 15*time.Second, time.Second, time.Minute, "silence after which a connection hears a heartbeat")
 	s.Duration(&o.writeTimeout, "write-timeout", 30*time.Second, time.Second, 10*time.Minute,
 		"how long a reader may take nothing before its connection is closed; it may resume")
+	s.Size(&o.sendBuffer, "send-buffer", 32<<10, 4<<10, 64<<20,
+		"bytes that the system may hold for a connection whose reader has stalled")
 	s.Duration(&o.pollWait, "poll-wait", 20*time.Second, 0, 55*time.Second, "how long a poll waits that does not say")
 	s.Strings(&o.barePaths, "bare-path", "PATH",
 		"serve a bare WebSocket here as well, for pages that know nothing of Culvert, such as /ws/chat/{room}/", checkBarePath)

@@ -30,7 +30,19 @@ func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, q read.Reques
 		return
 	}
 	stray := brw.Reader.Buffered()
-	g.Open(conn.New(nc))
+	if pl := h.o.Poller; pl != nil && pl.Native(nc) {
+		p := h.newPolled(nc, sub, stray)
+		p.Tune(h.o.Tuning)
+		g.Open(p)
+		sub.Start()
+		if p.Poll(pl, p) != nil {
+			sub.End(hub.End{})
+		}
+		return
+	}
+	c := conn.New(nc)
+	c.Tune(h.o.Tuning)
+	g.Open(c)
 	sub.Start()
 	// A fresh goroutine, so that the request and the HTTP server's buffers go.
 	h.running.Go(func() { watch(nc, sub, stray) })

@@ -19,6 +19,8 @@ import (
 
 	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/transport/codes"
+	"github.com/culvertd/culvert/transport/conn"
+	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/read"
 	"github.com/culvertd/culvert/transport/wire"
 )
@@ -35,6 +37,11 @@ type Options struct {
 	Heartbeat time.Duration
 	// SubscribeTimeout bounds what the store may take at the start: 5 s.
 	SubscribeTimeout time.Duration
+	// Poller waits for the clients of connections that it can read without a
+	// goroutine each. Nil: every connection has one.
+	Poller *poller.Poller
+	// Tuning bounds what a connection holds in the kernel.
+	Tuning conn.Tuning
 }
 
 // Handler serves streams.

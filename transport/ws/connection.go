@@ -33,6 +33,7 @@ type connection struct {
 
 func (c *connection) run(q read.Request) {
 	c.nc = conn.New(c.guard.Conn)
+	c.nc.Tune(c.h.o.Tuning)
 	sub, err := c.h.o.Hub.NewSubscriber(c.subscriber(c.nc, q, nil))
 	if err != nil {
 		refuse(c.nc, c.bare(), codes.From(err))

@@ -3,7 +3,6 @@ package ws
 import (
 	"errors"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,18 +19,14 @@ import (
 // carried out by a goroutine that lasts as long as that, while the poller
 // leaves the connection alone.
 type polled struct {
-	*conn.Net // set once, as are c and heartbeat
-	c         *connection
-	heartbeat time.Duration
+	conn.Polled
+	c         *connection   // set once
+	heartbeat time.Duration // set once
 
 	// seen is when the peer last showed a sign of life, since when a message
 	// has been under way, or 0, both in Unix milliseconds.
 	seen  atomic.Int64
 	since atomic.Int64
-
-	mu     sync.Mutex
-	reg    *poller.Conn // guarded by mu; nil until it is read
-	closed bool         // guarded by mu
 
 	// owned by the poller's calls, and by work while they pause
 	frames  frames
@@ -40,11 +35,12 @@ type polled struct {
 
 // runPolled serves the connection without staying.
 func (c *connection) runPolled(q read.Request, pl *poller.Poller) {
-	c.nc = conn.New(c.guard.Conn)
-	p := &polled{Net: c.nc, c: c, heartbeat: heartbeat(q.Heartbeat, c.h.o.Heartbeat)}
-	p.seen.Store(time.Now().UnixMilli())
-	c.ws, c.guard = nil, nil // gorilla's part is over
+	p := &polled{c: c, heartbeat: heartbeat(q.Heartbeat, c.h.o.Heartbeat)}
 	c.h.running.Add(1)
+	p.Init(c.guard.Conn, c.h.running.Done)
+	p.Tune(c.h.o.Tuning)
+	p.seen.Store(time.Now().UnixMilli())
+	c.ws, c.guard, c.nc = nil, nil, &p.Net // gorilla's part is over
 	sub, err := c.h.o.Hub.NewSubscriber(c.subscriber(p, q, p.turn))
 	if err != nil {
 		refuse(c.nc, c.bare(), codes.From(err))
@@ -58,36 +54,9 @@ func (c *connection) runPolled(q read.Request, pl *poller.Poller) {
 	} else {
 		sub.Start()
 	}
-	reg, err := pl.Add(c.nc.Conn(), p)
-	if err != nil {
-		c.sub.End(hub.End{})
-		p.Close()
-		return
+	if p.Poll(pl, p) != nil {
+		sub.End(hub.End{})
 	}
-	p.mu.Lock()
-	p.reg = reg
-	closed := p.closed
-	p.mu.Unlock()
-	if closed {
-		reg.Stop()
-	}
-}
-
-// Close implements hub.Conn: the connection leaves the poller, and nothing of it
-// is left.
-func (p *polled) Close() error {
-	err := p.Net.Close()
-	p.mu.Lock()
-	first, reg := !p.closed, p.reg
-	p.closed = true
-	p.mu.Unlock()
-	if first {
-		if reg != nil {
-			reg.Stop()
-		}
-		p.c.h.running.Done()
-	}
-	return err
 }
 
 // Data implements poller.Handler.

@@ -50,6 +50,8 @@ type Options struct {
 	// Poller reads the connections that it can read without a goroutine each.
 	// Nil: every connection has one.
 	Poller *poller.Poller
+	// Tuning bounds what a connection holds in the kernel.
+	Tuning conn.Tuning
 }
 
 // endTimeout bounds the last words to a connection that no subscriber was made

@@ -1,0 +1,57 @@
+package conn
+
+import (
+	"net"
+	"sync"
+
+	"github.com/culvertd/culvert/transport/poller"
+)
+
+// Polled is a connection that a poller reads. Closing it takes it out of the
+// poller.
+type Polled struct {
+	Net
+	gone func() // called once, when it is closed; set once
+
+	mu     sync.Mutex
+	reg    *poller.Conn // guarded by mu; nil until it is read
+	closed bool         // guarded by mu
+}
+
+// Init takes over nc; gone is called when the connection is closed.
+func (p *Polled) Init(nc net.Conn, gone func()) {
+	p.Net, p.gone = *New(nc), gone
+}
+
+// Poll begins to read. Where that fails the connection is closed.
+func (p *Polled) Poll(pl *poller.Poller, h poller.Handler) error {
+	reg, err := pl.Add(p.nc, h)
+	if err != nil {
+		p.Close()
+		return err
+	}
+	p.mu.Lock()
+	p.reg = reg
+	closed := p.closed
+	p.mu.Unlock()
+	if closed { // meanwhile
+		reg.Stop()
+	}
+	return nil
+}
+
+// Close closes the connection; more than once does nothing.
+func (p *Polled) Close() error {
+	err := p.Net.Close()
+	p.mu.Lock()
+	first, reg := !p.closed, p.reg
+	p.closed = true
+	p.mu.Unlock()
+	if first {
+		if reg != nil {
+			reg.Stop()
+		}
+		p.gone()
+	}
+	return err
+}
