@@ -24,13 +24,14 @@ const (
 	pClient
 	pHeartbeat
 	pPad
+	pProbe
 	numParams
 	pUnknown = numParams
 )
 
 // String is the parameter's name.
 func (k param) String() string {
-	return [...]string{"cursor", "last", "from", "wait", "limit", "format", "presence", "client", "heartbeat", "pad", "unknown"}[k]
+	return [...]string{"cursor", "last", "from", "wait", "limit", "format", "presence", "client", "heartbeat", "pad", "probe", "unknown"}[k]
 }
 
 func paramNamed(name string) param {

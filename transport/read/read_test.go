@@ -54,23 +54,23 @@ func TestDefaults(t *testing.T) {
 
 // Every way to pass parameters means the same.
 func TestSourcesAgree(t *testing.T) {
-	form := "cursor=a%3Dx.1.y,b%3D0&wait=5&limit=7&presence=1&client=me&heartbeat=9&pad=11&nonce=%zz"
+	form := "cursor=a%3Dx.1.y,b%3D0&wait=5&limit=7&presence=1&client=me&heartbeat=9&pad=11&probe=1&nonce=%zz"
 	sources := map[string]*http.Request{
 		"query":      get(form),
 		"form":       post("application/x-www-form-urlencoded; charset=UTF-8", form),
 		"text":       post("text/plain;charset=UTF-8", form+"\r\n"),
 		"untyped":    post("", form),
-		"json":       post("application/json", `{"cursor":"a=x.1.y,b=0","wait":5,"limit":"7","presence":true,"client":"me","heartbeat":9,"pad":11,"last":null,"n":[{}]}`),
+		"json":       post("application/json", `{"cursor":"a=x.1.y,b=0","wait":5,"limit":"7","presence":true,"client":"me","heartbeat":9,"pad":11,"probe":true,"last":null,"n":[{}]}`),
 		"body beats": post("text/plain", form),
 	}
-	sources["body beats"].URL.RawQuery = "cursor=b%3D0&wait=9&limit=1&presence=0&client=you&heartbeat=1&pad=0"
+	sources["body beats"].URL.RawQuery = "cursor=b%3D0&wait=9&limit=1&presence=0&client=you&heartbeat=1&pad=0&probe=0"
 	want := Request{
 		Rooms: []string{"a", "b"},
 		Subscriptions: []hub.Subscription{
 			{Room: "a", Start: after("a", "x", 1, "y"), Presence: true},
 			{Room: "b", Start: hub.Start{Kind: hub.StartAfter, At: hub.RoomPosition{Room: "b"}}, Presence: true},
 		},
-		Wait: 5 * time.Second, Limit: 7, Presence: true, Client: "me", ClientGiven: true, Heartbeat: 9 * time.Second, Pad: 11,
+		Wait: 5 * time.Second, Limit: 7, Presence: true, Client: "me", ClientGiven: true, Heartbeat: 9 * time.Second, Pad: 11, Probe: true,
 	}
 	for name, r := range sources {
 		q, e := parse(r, "a,b,a")
@@ -180,6 +180,7 @@ func TestRefusals(t *testing.T) {
 		{"last", get("last=99999999999999999999"), "a", codes.BadParameter, "0-1000"},
 		{"heartbeat", get("heartbeat=61"), "a", codes.BadParameter, "1-60"},
 		{"pad", get("pad=16385"), "a", codes.BadParameter, "0-16384"},
+		{"probe", get("probe=2"), "a", codes.BadParameter, "1, 0"},
 		{"from", get("from=now"), "a", codes.BadParameter, "start"},
 		{"format", get("format=xml"), "a", codes.BadParameter, "envelope, bare"},
 		{"bare with two rooms", get("format=bare"), "a,b", codes.BadParameter, "one room"},

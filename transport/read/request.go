@@ -77,6 +77,9 @@ type Request struct {
 	Heartbeat time.Duration
 	// Pad is the filling that a stream begins with, in bytes.
 	Pad int
+	// Probe asks a stream for a heartbeat soon after its first event, for a
+	// client that wants to see whether the path holds events back.
+	Probe bool
 }
 
 // Parse reads a request for the rooms of its path. The body of a POST is read.
@@ -132,6 +135,11 @@ func (q *Request) fill(p *params) (e *codes.Error) {
 	q.Heartbeat = time.Duration(n) * time.Second
 	if q.Pad, e = p.number(pPad, 0, 0, MaxPad); e != nil {
 		return e
+	}
+	if p.given[pProbe] {
+		if q.Probe, e = onOff(p.text[pProbe], "probe"); e != nil {
+			return e
+		}
 	}
 	if p.given[pFormat] {
 		switch p.text[pFormat] {

@@ -44,6 +44,7 @@ func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, q read.Reques
 	c.Tune(h.o.Tuning)
 	g.Open(c)
 	sub.Start()
+	h.probe(sub, q, form)
 	// A fresh goroutine, so that the request and the HTTP server's buffers go.
 	h.running.Go(func() { watch(nc, sub, stray) })
 }

@@ -23,6 +23,7 @@ func (h *Handler) stay(w http.ResponseWriter, r *http.Request, q read.Request, k
 	w.WriteHeader(http.StatusOK)
 	g.Open(c)
 	sub.Start()
+	h.probe(sub, q, form)
 	select {
 	case <-r.Context().Done():
 		sub.End(hub.End{})

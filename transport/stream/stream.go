@@ -183,6 +183,22 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request, q read.Reque
 	return sub, true
 }
 
+// probeAfter is when the heartbeat of a probe comes: late enough that two
+// events that arrive together were held back, and soon enough to be waited for.
+const probeAfter = 300 * time.Millisecond
+
+// probe sends a subscriber that has been started one heartbeat out of turn. On
+// a connection that cannot take it then the probe fails, as it should.
+func (h *Handler) probe(sub *hub.Subscriber, q read.Request, form int) {
+	if !q.Probe {
+		return
+	}
+	framing := wire.Framings(wire.Options{})[form]
+	time.AfterFunc(probeAfter, func() {
+		sub.TrySend(framing.AppendHeartbeat(nil, time.Now().UnixMilli(), sub.Cursor().Append(nil)))
+	})
+}
+
 // head is the head of an answer as net/http would write it.
 func head(h http.Header, chunked bool) []byte {
 	var b bytes.Buffer

@@ -250,6 +250,40 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// TestProbe: who asks gets one heartbeat 300 ms after the first event, and the
+// next one when it would have come anyway.
+func TestProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, transporttest.NewPipes(), hub.Options{})
+		began := time.Now()
+		heard := func(br *bufio.Reader) time.Duration {
+			t.Helper()
+			for {
+				line, err := br.ReadString('\n')
+				if err != nil {
+					t.Fatal(err)
+				}
+				if strings.Contains(line, `{"type":"heartbeat"`) {
+					return time.Since(began)
+				}
+			}
+		}
+		_, _, asked := s.answer(get("/sse/a?probe=1&heartbeat=10"))
+		_, _, lines := s.answer(get("/stream/a?probe=1&heartbeat=10"))
+		_, _, plain := s.answer(get("/sse/a?heartbeat=10"))
+		for name, br := range map[string]*bufio.Reader{"SSE": asked, "NDJSON": lines} {
+			if after := heard(br); after != 300*time.Millisecond {
+				t.Errorf("%s: the probe's heartbeat came after %v", name, after)
+			}
+		}
+		for _, br := range []*bufio.Reader{asked, lines, plain} {
+			if after := heard(br); after < 5*time.Second {
+				t.Errorf("a heartbeat came after %v", after)
+			}
+		}
+	})
+}
+
 // TestRefused: what cannot be served is answered as plain HTTP.
 func TestRefused(t *testing.T) {
 	s := start(t, loopback(t), hub.Options{MaxSubscribers: 1, MaxRoomsPerSubscriber: 2})
