@@ -154,7 +154,7 @@ func TestLossIsSeeded(t *testing.T) {
 		})
 		return s
 	}
-	if pattern(1) != pattern(1) || pattern(1) == pattern(2) {
+	if first, again, other := pattern(1), pattern(1), pattern(2); first != again || first == other {
 		t.Error("the seed does not decide")
 	}
 }

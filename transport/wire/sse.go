@@ -50,7 +50,7 @@ func appendBareData(dst, data []byte) []byte {
 	dst = append(dst, "data: "...)
 	start := len(dst)
 	dst = appendBare(dst, data)
-	if !isString(data) || bytes.IndexAny(dst[start:], "\r\n") < 0 {
+	if !isString(data) || !bytes.ContainsAny(dst[start:], "\r\n") {
 		return append(dst, '\n')
 	}
 	text := bytes.Clone(dst[start:])
