@@ -116,6 +116,7 @@ func (s *Subscriber) collect(ctx context.Context, sc *scratch, req PollRequest) 
 				clear(sc.entries)
 				continue
 			}
+			at := m.pos
 			page, err := s.readPollLocked(ctx, m, req.Limit-len(res.Frames), req.Bytes-size)
 			switch {
 			case err != nil && len(res.Frames)+len(res.Gaps) > 0:
@@ -133,7 +134,7 @@ func (s *Subscriber) collect(ctx context.Context, sc *scratch, req PollRequest) 
 				ev := Event{Kind: EventMessage, Room: m.room.name, At: msg.Position(), Time: msg.Time, Message: msg}
 				add(m, &ev, s.framing.Append(nil, &ev))
 			}
-			m.room.learn(page)
+			m.room.learn(at, page)
 			if page.Gap == nil && len(page.Messages) == 0 {
 				need = true // the log has not reached this place yet
 				break

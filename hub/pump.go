@@ -145,7 +145,7 @@ func (s *Subscriber) catchUpLocked(sc *scratch) []byte {
 		return nil
 	}
 	s.hub.stats.caughtUp.Add(int64(len(page.Messages)))
-	buf := sc.buf[:0]
+	buf, from := sc.buf[:0], m.pos
 	show := func(ev Event) {
 		m.pos = ev.At
 		if frame := s.framing.Append(nil, &ev); len(frame) > 0 {
@@ -164,7 +164,7 @@ func (s *Subscriber) catchUpLocked(sc *scratch) []byte {
 	for _, msg := range page.Messages {
 		show(Event{Kind: EventMessage, Room: m.room.name, At: msg.Position(), Time: msg.Time, Message: msg})
 	}
-	m.room.learn(page)
+	m.room.learn(from, page)
 	if page.Gap == nil && len(page.Messages) == 0 {
 		// The reader is ahead of the log, which now catches up.
 		s.retryLocked(m)

@@ -26,6 +26,8 @@ type room struct {
 	stop    func() // ends the store's watch
 	log     log
 	missed  bool // something came before the log was open
+	unsure  bool // the store asked for a resync that is not done: offsets prove nothing
+	resyncs int  // how often it did
 	filling bool
 	fillAt  time.Time // when to try again to fill, zero for not at all
 
@@ -120,6 +122,8 @@ func (r *room) Presence(_ string, events []PresenceEvent) {
 // Resync implements Watcher.
 func (r *room) Resync(string) {
 	r.mu.Lock()
+	r.unsure = true
+	r.resyncs++
 	r.fillLocked()
 	r.mu.Unlock()
 }
@@ -139,6 +143,10 @@ func (r *room) ingestLocked(msgs []*Message) {
 		switch {
 		case m.Ephemeral():
 			r.appendLocked(Event{Kind: EventMessage, Room: r.name, At: l.head, Time: m.Time, Message: m})
+		case r.unsure:
+			// It may follow another message than the log's head, with the same
+			// offset. Only a page that begins at the head, by its id, tells.
+			r.fillLocked()
 		case m.Epoch == l.head.Epoch && m.Offset == l.head.Offset+1, l.head.IsZero() && m.Offset == 1:
 			r.appendLocked(Event{Kind: EventMessage, Room: r.name, At: m.Position(), Time: m.Time, Message: m})
 		case m.Epoch == l.head.Epoch && m.Offset < l.head.Offset, m.Epoch == l.head.Epoch && m.Position() == l.head:
@@ -207,7 +215,8 @@ func (r *room) fillLocked() {
 func (r *room) fill() {
 	for {
 		r.mu.Lock()
-		head := r.log.head
+		head, resyncs := r.log.head, r.resyncs
+		r.missed = false
 		r.mu.Unlock()
 		ctx, cancel := context.WithTimeout(r.hub.ctx, r.hub.o.StoreTimeout)
 		page, err := r.hub.store.Read(ctx, ReadRequest{Room: r.name, Mode: ReadAfter, From: head, Limit: 256, Bytes: 1 << 20})
@@ -227,37 +236,44 @@ func (r *room) fill() {
 		if page.Gap != nil && current {
 			r.gapLocked(page.Gap)
 		}
-		r.ingestPageLocked(page)
-		if !page.More && !r.missed && (page.Gap == nil || current) {
+		r.ingestPageLocked(head, page)
+		if current && resyncs == r.resyncs {
+			r.unsure = false
+		}
+		if !page.More && !r.missed && !r.unsure && (page.Gap == nil || current) {
 			r.filling = false
 			r.mu.Unlock()
 			return
 		}
-		r.missed = false
 		r.mu.Unlock()
 	}
 }
 
-// ingestPageLocked takes from a page what directly follows the head.
-func (r *room) ingestPageLocked(page Page) {
+// ingestPageLocked takes from a page, read after a position, what directly
+// follows the head: by its id, since after a failover another message may have
+// the head's offset.
+func (r *room) ingestPageLocked(after Position, page Page) {
+	if page.Gap != nil {
+		after = page.Gap.To
+	}
 	for _, m := range page.Messages {
-		l := &r.log
-		if (m.Epoch == l.head.Epoch && m.Offset == l.head.Offset+1) || (l.head.IsZero() && m.Offset == 1) {
+		if after == r.log.head {
 			r.appendLocked(Event{Kind: EventMessage, Room: r.name, At: m.Position(), Time: m.Time, Message: m})
 		}
+		after = m.Position()
 	}
 }
 
 // learn compares the log with a page that a reader got from the store, and
 // lets the log catch up where the store is ahead of it. A page that was read
 // before the log moved on teaches nothing.
-func (r *room) learn(page Page) {
+func (r *room) learn(after Position, page Page) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.open || r.closed {
 		return
 	}
-	r.ingestPageLocked(page)
+	r.ingestPageLocked(after, page)
 	head := r.log.head
 	if page.Head == head || (page.Head.Epoch == head.Epoch && page.Head.Offset < head.Offset) {
 		return

@@ -22,7 +22,8 @@ import (
 // ends. After Close they return ErrClosed.
 type Store interface {
 	// Publish applies the batch in order and returns one result per element,
-	// in the batch's order. Elements are independent: one that fails does not
+	// in the batch's order. The slice stays the caller's, what its elements
+	// point to (Data) becomes the store's. Elements are independent: one that fails does not
 	// stop the next. Two elements with the same key behave as two calls.
 	//
 	// Result.Err is nil or wraps ErrKeyConflict, ErrKeyInProgress,
@@ -46,7 +47,8 @@ type Store interface {
 	// published after Watch has returned is delivered, or questioned by
 	// Resync; neither twice nor out of order matters, the hub sorts it out.
 	// stop ends it and does not wait for calls of w under way.
-	// The store may call w with its own locks held, and w never calls back.
+	// The store may call w with its own locks held, and w never calls back;
+	// stop waits for none of these locks. ctx bounds the call of Watch alone.
 	Watch(ctx context.Context, room string, w Watcher) (stop func(), err error)
 
 	// Renew takes or prolongs leases; of a lease that is new to its room, and
@@ -73,6 +75,8 @@ type Watcher interface {
 	Presence(room string, events []PresenceEvent)
 	// Resync says that something may have been missed (a connection to the
 	// store broke): the hub compares heads. An empty room means every room.
+	// After a break it comes before anything that is delivered since: the
+	// other side may have lost messages and given their offsets to others.
 	Resync(room string)
 }
 
