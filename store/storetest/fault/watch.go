@@ -55,17 +55,23 @@ func (s *Store) Watch(ctx context.Context, room string, w hub.Watcher) (stop fun
 	return watch.end, nil
 }
 
-// start listens to a store, and no more to the one before.
+// start listens to a store, and no more to the one before. Where there was one,
+// it is a break, and Resync comes before anything that is delivered after it.
 func (w *watch) start(ctx context.Context, in *inner) error {
-	stop, err := in.Watch(ctx, w.room, tap{w, in.generation})
 	w.mu.Lock()
 	old := w.stop
-	w.stop = stop
+	w.stop = nil
 	w.generation = in.generation
+	w.held, w.paused = nil, nil
 	w.mu.Unlock()
 	if old != nil {
 		old()
+		w.resync("")
 	}
+	stop, err := in.Watch(ctx, w.room, tap{w, in.generation})
+	w.mu.Lock()
+	w.stop = stop
+	w.mu.Unlock()
 	if stop != nil && w.stopped.Load() {
 		stop()
 	}
@@ -87,9 +93,11 @@ func (w *watch) end() {
 	}
 }
 
-func (w *watch) send(msgs []*hub.Message) {
-	if len(msgs) > 0 && !w.stopped.Load() {
-		w.w.Messages(w.room, msgs)
+// send delivers, unless the tap is not listened to any more: what is late does not
+// survive a break.
+func (t tap) send(msgs []*hub.Message) {
+	if len(msgs) > 0 && t.current() {
+		t.w.w.Messages(t.w.room, msgs)
 	}
 }
 
@@ -128,7 +136,7 @@ func (t tap) current() bool {
 	w := t.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return !w.stopped.Load() && (w.generation == t.generation || w.stop == nil)
+	return !w.stopped.Load() && w.generation == t.generation
 }
 
 // Messages implements hub.Watcher.
@@ -141,13 +149,19 @@ func (t tap) Messages(_ string, msgs []*hub.Message) {
 		s.counts[Dropped].Add(int64(len(msgs)))
 		return
 	}
-	if !w.pause(func() { w.deliver(msgs) }) {
-		w.deliver(msgs)
+	deliver := func() {
+		if t.current() {
+			t.deliver(msgs)
+		}
+	}
+	if !w.pause(deliver) {
+		deliver()
 	}
 }
 
-func (w *watch) deliver(msgs []*hub.Message) {
-	s, rates := w.s, w.s.rates.Load().Deliveries
+func (t tap) deliver(msgs []*hub.Message) {
+	w, s := t.w, t.w.s
+	rates := s.rates.Load().Deliveries
 	now := make([]*hub.Message, 0, len(msgs)+1)
 	var later []func()
 	delays := []time.Duration{}
@@ -157,7 +171,7 @@ func (w *watch) deliver(msgs []*hub.Message) {
 	w.held = nil
 	for _, m := range msgs {
 		kind, wait := w.r.Float64(), w.wait(rates.MaxLate)
-		again := func() { w.send([]*hub.Message{m}) }
+		again := func() { t.send([]*hub.Message{m}) }
 		switch {
 		case kind < rates.Drop:
 			s.count(Dropped)
@@ -180,7 +194,7 @@ func (w *watch) deliver(msgs []*hub.Message) {
 		now = append(now, m)
 	}
 	if len(w.held) > 0 {
-		later, delays = append(later, w.release), append(delays, rates.MaxLate)
+		later, delays = append(later, t.release), append(delays, rates.MaxLate)
 	}
 	resync, everywhere := w.r.Float64() < rates.Resync, w.r.Float64() < 0.5
 	w.mu.Unlock()
@@ -188,7 +202,7 @@ func (w *watch) deliver(msgs []*hub.Message) {
 	for i, f := range later {
 		s.later(delays[i], f)
 	}
-	w.send(append(now, after...))
+	t.send(append(now, after...))
 	switch {
 	case resync && everywhere:
 		w.resync("")
@@ -198,12 +212,13 @@ func (w *watch) deliver(msgs []*hub.Message) {
 }
 
 // release delivers what Reorder holds back.
-func (w *watch) release() {
+func (t tap) release() {
+	w := t.w
 	w.mu.Lock()
 	held := w.held
 	w.held = nil
 	w.mu.Unlock()
-	w.send(held)
+	t.send(held)
 }
 
 // wait is a random delay; mu is held.
@@ -221,18 +236,19 @@ func (t tap) Presence(_ string, events []hub.PresenceEvent) {
 		s.count(Dropped)
 		return
 	}
-	if !w.pause(func() { w.tell(events) }) {
-		w.tell(events)
+	if !w.pause(func() { t.tell(events) }) {
+		t.tell(events)
 	}
 }
 
-func (w *watch) tell(events []hub.PresenceEvent) {
-	s, rates := w.s, w.s.rates.Load().Deliveries
+func (t tap) tell(events []hub.PresenceEvent) {
+	w, s := t.w, t.w.s
+	rates := s.rates.Load().Deliveries
 	w.mu.Lock()
 	kind, wait := w.r.Float64(), w.wait(rates.MaxLate)
 	w.mu.Unlock()
 	tell := func() {
-		if !w.stopped.Load() {
+		if t.current() {
 			w.w.Presence(w.room, events)
 		}
 	}
