@@ -1,0 +1,251 @@
+//go:build linux
+
+// Package lab proves that Culvert works through what stands between: it starts
+// the built server, real proxies in the configurations that make trouble, and
+// clients (a plain one in Go, the browser client in Node and in Chromium).
+//
+// Every row says which row of the catalogue of middleboxes it reproduces. Three
+// things are shown for each: that the middlebox really misbehaves, with an
+// origin that knows no countermeasures (TestMisbehaviour); that the protocol
+// holds, with a client of a hundred lines (TestProtocol); and that the browser
+// client finds its way (TestClients).
+//
+// A row whose software is missing is skipped, and fails where CI=true. With
+// -short nothing runs.
+package lab
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("the lab takes minutes: skipped with -short")
+		return
+	}
+	// Rows mostly wait; as many as there are cores would take half an hour.
+	if f := flag.Lookup("test.parallel"); f != nil && !given("test.parallel") {
+		_ = f.Value.Set("8")
+	}
+	code := m.Run()
+	built.remove()
+	os.Exit(code)
+}
+
+func given(name string) bool {
+	found := false
+	flag.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
+}
+
+// missing skips a test that needs what is not there; in CI it fails.
+func missing(t testing.TB, format string, args ...any) {
+	t.Helper()
+	reason := fmt.Sprintf(format, args...)
+	if os.Getenv("CI") == "true" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+}
+
+// program finds a program, also where Debian keeps those for administrators.
+func program(t testing.TB, name string) string {
+	t.Helper()
+	if found, err := exec.LookPath(name); err == nil {
+		return found
+	}
+	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/local/sbin"} {
+		if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return found
+		}
+	}
+	missing(t, "%s is not installed", name)
+	return ""
+}
+
+// directory makes one that daemons under another user can use.
+func directory(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "culvert-lab-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// ports are those handed out, so that two daemons never get the same.
+var ports = struct {
+	sync.Mutex
+	taken map[int]bool
+}{taken: map[int]bool{}}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		ports.Lock()
+		taken := ports.taken[port]
+		ports.taken[port] = true
+		ports.Unlock()
+		if !taken {
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+// process is a program that runs until the end of the test.
+type process struct {
+	*exec.Cmd
+	log  string
+	done chan struct{} // closed when it has ended
+}
+
+// start runs a program in a process group of its own.
+func start(t testing.TB, dir, name string, args ...string) *process {
+	t.Helper()
+	path := filepath.Join(dir, filepath.Base(name)+".out")
+	out, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{Cmd: exec.Command(name, args...), log: path, done: make(chan struct{})}
+	p.Dir, p.Stdout, p.Stderr = dir, out, out
+	p.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	err = p.Start()
+	out.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(p.stop)
+	return p
+}
+
+func (p *process) stop() {
+	group := -p.Process.Pid
+	_ = syscall.Kill(group, syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(5 * time.Second):
+	}
+	// Whatever its children are doing.
+	_ = syscall.Kill(group, syscall.SIGKILL)
+	<-p.done
+}
+
+// ready waits until somebody listens on the port.
+func (p *process) ready(port int) error {
+	deadline := time.Now().Add(20 * time.Second)
+	for time.Now().Before(deadline) {
+		c, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), time.Second)
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case <-p.done:
+			return errors.New("it ended: " + p.words())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return errors.New("nobody listens: " + p.words())
+}
+
+// words is the end of what it said.
+func (p *process) words() string {
+	text, _ := os.ReadFile(p.log)
+	return string(text[max(0, len(text)-2000):])
+}
+
+// built is the server, built once.
+var built binary
+
+type binary struct {
+	once sync.Once
+	dir  string
+	path string
+	err  error
+}
+
+func (b *binary) get(t testing.TB) string {
+	t.Helper()
+	b.once.Do(func() {
+		if b.path = os.Getenv("LAB_CULVERT"); b.path != "" {
+			return
+		}
+		if b.dir, b.err = os.MkdirTemp("", "culvert-lab-bin-"); b.err != nil {
+			return
+		}
+		b.path = filepath.Join(b.dir, "culvert")
+		var said []byte
+		said, b.err = exec.Command("go", "build", "-o", b.path, "github.com/culvertd/culvert/cmd/culvert").CombinedOutput()
+		if b.err != nil {
+			b.err = fmt.Errorf("%w: %s", b.err, said)
+		}
+	})
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return b.path
+}
+
+func (b *binary) remove() {
+	if b.dir != "" {
+		os.RemoveAll(b.dir)
+	}
+}
+
+// server is a Culvert server.
+type server struct {
+	*process
+	host string // host:port
+	url  string
+}
+
+func startServer(t testing.TB, flags ...string) *server {
+	t.Helper()
+	port := freePort(t)
+	host := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	p := start(t, directory(t), built.get(t), append([]string{"serve", "--listen", host, "--reconnect-spread", "0s"}, flags...)...)
+	if err := p.ready(port); err != nil {
+		t.Fatalf("culvert serve: %v", err)
+	}
+	return &server{process: p, host: host, url: "http://" + host}
+}
+
+// pattern matches exactly the subtest with this name.
+func pattern(name string) string {
+	var parts []string
+	for part := range strings.SplitSeq(name, "/") {
+		parts = append(parts, "^"+regexp.QuoteMeta(part)+"$")
+	}
+	return strings.Join(parts, "/")
+}
