@@ -127,11 +127,13 @@ func (m *model) run(steps int) {
 				d = m.rand.IntN(60)
 			}
 			m.note("pass %d", d)
-			// A room with a watcher is never forgotten because a hub asks for
-			// its head all the time.
-			for left := d; left > 0; left -= modelRoomTTL / 2 {
-				m.pass(min(left, modelRoomTTL/2))
+			// A room with a watcher is never forgotten, and whose leases have
+			// ended is told, because a hub asks all the time.
+			const often = 5
+			for left := d; left > 0; left -= often {
+				m.pass(min(left, often))
 				m.env.head("a")
+				m.present("a", 0)
 			}
 			m.now += d
 		}
