@@ -36,7 +36,9 @@ func TestUsage(t *testing.T) {
 		{args: []string{"--allow-origin=example.org"}, want: `culvert serve: --allow-origin: "example.org" is not allowed: it must be scheme://host`},
 		{args: []string{"--bare-path=/ws/"}, want: `culvert serve: --bare-path: "/ws/" is not allowed: it must begin with / and contain {room} once`},
 		{args: []string{"--node-id=a b"}, want: `culvert serve: --node-id: "a b" is not allowed`},
-		{args: []string{"--store=postgres://user:hunter2@db"}, want: `culvert serve: --store: the value is not allowed: it must be`},
+		{args: []string{"--store=postgres://user:hunter2@db"}, want: `culvert serve: --store: the value is not allowed: redis: bad URL: unknown scheme, allowed are redis,`},
+		{args: []string{"--store=disk"}, want: "culvert serve: --store: the value is not allowed: it must be memory, miniredis or a URL such as redis://localhost:6379\n"},
+		{args: []string{"--redis-prefix={a}"}, want: `culvert serve: --redis-prefix: "{a}" is not allowed: it must be 1-64 characters of`},
 		{args: []string{"--listen=0.0.0.0:0"}, want: `culvert serve: --listen: "0.0.0.0:0" is refused: it can be reached from other machines.`},
 		{environ: []string{"CULVERT_LISTEN=:0"}, want: `culvert serve: --listen: ":0" is refused: it can be reached from other machines.`},
 		{args: []string{"pub"}, want: "culvert pub: it takes a room and one message, not 0 arguments"},
@@ -92,7 +94,7 @@ func TestHelp(t *testing.T) {
 // TestEverySettingIsNamed: the issue's list of settings, as flag and variable.
 func TestEverySettingIsNamed(t *testing.T) {
 	_, out, _ := exec(t, "", nil, "help", "serve")
-	for _, name := range strings.Fields(`listen insecure store history-messages history-bytes history-age room-ttl memory max-rooms dedupe-ttl
+	for _, name := range strings.Fields(`listen insecure store redis-prefix history-messages history-bytes history-age room-ttl memory max-rooms dedupe-ttl
 		max-keys max-message-bytes max-batch max-batch-bytes max-rooms-per-connection max-connections heartbeat write-timeout poll-wait
 		bare-path bare-heartbeat allow-origin log-format log-level drain-timeout reconnect-spread node-id pprof`) {
 		if !strings.Contains(out, "\n  --"+name) {

@@ -60,7 +60,7 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 			l.Close()
 		}
 	}
-	store, err := openStore(o, logger)
+	store, storeName, err := openStore(ctx, o, logger)
 	if err != nil {
 		closeListeners()
 		return err
@@ -92,7 +92,7 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 			profiles.Shutdown(now)
 		}()
 	}
-	o.announce(std, logger, srv.Addr())
+	o.announce(std, logger, srv.Addr(), storeName)
 
 	select {
 	case <-ctx.Done():
@@ -275,15 +275,15 @@ func (o *serveOptions) serveProfiles(ctx context.Context, logger *slog.Logger) (
 }
 
 // announce says that the server is ready, to people as a line to try.
-func (o *serveOptions) announce(std stdio, logger *slog.Logger, addr *net.TCPAddr) {
+func (o *serveOptions) announce(std stdio, logger *slog.Logger, addr *net.TCPAddr, storeName string) {
 	url := "http://" + addr.String()
 	if addr.IP.IsLoopback() {
 		url = fmt.Sprintf("http://localhost:%d", addr.Port)
 	}
 	if o.logFormat == "json" {
-		logger.Info("listening", "url", url, "address", addr.String(), "store", storeName(o.store))
+		logger.Info("listening", "url", url, "address", addr.String(), "store", storeName)
 		return
 	}
-	fmt.Fprintf(std.err, "culvert %s listens on %s (store: %s)\n", release, url, storeName(o.store))
+	fmt.Fprintf(std.err, "culvert %s listens on %s (store: %s)\n", release, url, storeName)
 	fmt.Fprintf(std.err, "read a room:  curl -N -H 'Accept: text/event-stream' %s/rooms/lobby\n", url)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/culvertd/culvert/cmd/internal/settings"
 	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/store/redis"
 )
 
 // serveOptions are the settings of serve, grouped as in its help.
@@ -19,6 +20,7 @@ type serveOptions struct {
 	maxConnections int
 
 	store           string
+	redisPrefix     string
 	historyMessages int
 	historyBytes    int64
 	historyAge      time.Duration
@@ -62,7 +64,9 @@ func (o *serveOptions) declare(s *settings.Set) {
 		"connections at a time; more are answered 503 too_many_connections (default: what the system allows, 100000 at most)").NoDefault()
 
 	s.Group("What it keeps")
-	s.String(&o.store, "store", "STORE", "memory", "where rooms are kept: memory", checkStore).Secret()
+	s.String(&o.store, "store", "STORE", "memory", "where rooms are kept: memory; a Redis or Valkey (redis://[user:password@]host:6379[/db], rediss:// for TLS, "+
+		"redis+sentinel://, redis+cluster://, unix://), which several nodes can share; or miniredis, a Redis inside the program, for development", checkStore).Secret()
+	s.String(&o.redisPrefix, "redis-prefix", "TEXT", redis.DefaultPrefix, "begins every key in Redis, so that services can share one", checkPrefix)
 	s.Int(&o.historyMessages, "history-messages", 1000, 1, 1_000_000, "messages kept of one room")
 	s.Size(&o.historyBytes, "history-bytes", 1<<20, 1<<10, 1<<40, "bytes kept of one room")
 	s.Duration(&o.historyAge, "history-age", day, time.Second, 10*365*day, "how long a message is kept")
@@ -70,10 +74,10 @@ func (o *serveOptions) declare(s *settings.Set) {
 		"how long a silent room keeps its place; a cursor older than that meets a gap")
 	s.Size(&o.memory, "memory", 512<<20, 8<<20, 1<<50,
 		"bytes for messages in all: half for the history of all rooms, half for what is on its way to readers")
-	s.Int(&o.maxRooms, "max-rooms", 1_000_000, 1, math.MaxInt32, "rooms known at a time")
+	s.Int(&o.maxRooms, "max-rooms", 1_000_000, 1, math.MaxInt32, "rooms known at a time (memory store)")
 	s.Duration(&o.dedupeTTL, "dedupe-ttl", time.Hour, time.Second, 30*day, "how long an idempotency key is remembered")
 	s.Int(&o.maxKeys, "max-keys", 1_000_000, 1, math.MaxInt32,
-		"idempotency keys at a time, about 176 bytes each; past it a publish with a new key is refused")
+		"idempotency keys at a time, about 176 bytes each; past it a publish with a new key is refused (memory store)")
 
 	s.Group("What clients may send")
 	s.Size(&o.maxMessageBytes, "max-message-bytes", 64<<10, 1, 64<<20, "bytes of one message")
@@ -117,6 +121,13 @@ func checkOrigin(text string) error {
 func checkBarePath(text string) error {
 	if !strings.HasPrefix(text, "/") || strings.Count(text, "{room}") != 1 || strings.ContainsAny(text, "?#:*") {
 		return errors.New("it must begin with / and contain {room} once, such as /ws/chat/{room}/")
+	}
+	return nil
+}
+
+func checkPrefix(text string) error {
+	if len(text) > 64 || hub.ValidateRoom(text) != nil {
+		return errors.New("it must be 1-64 characters of a-z A-Z 0-9 . _ ~ : @ -")
 	}
 	return nil
 }
