@@ -50,9 +50,10 @@ type Options struct {
 	// is longest ago leave first, oldest first, and readers that lack them are
 	// told by a gap.
 	TotalBytes int64
-	// MaxRooms is the most rooms that are known at a time (1,000,000; an empty
-	// room takes about 400 bytes). Past it a publish to a new room, a Watch
-	// and a Renew fail with ErrTooManyRooms.
+	// MaxRooms is the most rooms that are known at a time (1,000,000; a room
+	// with one message takes about 500 bytes beside the message's data, by
+	// BenchmarkFootprint). Past it a publish to a new room, a Watch and a
+	// Renew fail with ErrTooManyRooms.
 	MaxRooms int
 	// MaxKeys is the most idempotency keys kept at a time (1,000,000), and
 	// MaxKeyBytes bounds the same by memory, KeyBytes each (256 MiB); the
@@ -60,8 +61,9 @@ type Options struct {
 	// hub.ErrKeysFull.
 	MaxKeys     int
 	MaxKeyBytes int64
-	// MaxLeases is the most presence leases kept at a time (1,000,000). Past
-	// it a Renew of a new lease fails with ErrTooManyLeases.
+	// MaxLeases is the most presence leases kept at a time (1,000,000; about
+	// 210 bytes each). Past it a Renew of a new lease fails with
+	// ErrTooManyLeases.
 	MaxLeases int
 
 	// Clock tells the time, time.Now by default. It may run backwards: message
