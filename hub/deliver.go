@@ -168,6 +168,11 @@ func (w *worker) deliver(m *membership) {
 	}
 	j := w.join(s.form, s.framing, m.presence)
 	m.seq, m.pos = j.to, j.at
+	if m.seq < w.from+uint64(len(w.entries)) {
+		// The round has more than one write carries. Whoever writes next has to
+		// know, and that is the pump where this write is not taken whole.
+		s.wantLocked(m)
+	}
 	if len(j.bytes) > 0 {
 		n, err := s.conn.TryWrite(j.bytes)
 		s.wroteLocked()
@@ -185,8 +190,7 @@ func (w *worker) deliver(m *membership) {
 			return
 		}
 	}
-	if m.seq < w.from+uint64(len(w.entries)) {
-		s.wantLocked(m)
+	if m.pending {
 		s.kickLocked(&w.sc)
 	}
 }

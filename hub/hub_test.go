@@ -188,6 +188,31 @@ func TestFrozenReader(t *testing.T) {
 	}
 }
 
+// A round of more messages than one write carries comes whole, although the
+// connection does not take the first write: nobody waits for the next publish.
+func TestRoundOverOneWrite(t *testing.T) {
+	for _, tries := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, hub.Options{WriteBytes: 1}, memory.Options{})
+			c := newBufConn(tries, 10)
+			r.subscribe(c, hub.SubscriberOptions{}, now("a")...)
+			batch := make([]hub.Publish, 3)
+			for i := range batch {
+				batch[i] = hub.Publish{Room: "a", Data: []byte(fmt.Sprint(i + 1))}
+			}
+			r.Publish(t.Context(), batch)
+			var got strings.Builder
+			for range 20 {
+				synctest.Wait()
+				got.WriteString(c.read(10))
+			}
+			if l := lines(got.String()); len(l) != 3 {
+				t.Errorf("got %q", l)
+			}
+		})
+	}
+}
+
 func TestSlowReaderEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, hub.Options{WriteTimeout: 10 * time.Second}, memory.Options{})
