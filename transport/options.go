@@ -64,12 +64,15 @@ func (o Options) Validate() error {
 	for name, n := range map[string]int64{
 		"PollBytes": int64(o.PollBytes), "PublishTimeout": int64(o.PublishTimeout),
 		"ReadTimeout": int64(o.ReadTimeout), "ReadyTimeout": int64(o.ReadyTimeout),
-		"Reading.Rooms": int64(o.Reading.Rooms), "Reading.Cursor": int64(o.Reading.Cursor), "Reading.Body": int64(o.Reading.Body),
+		"Reading.Rooms": int64(o.Reading.Rooms), "Reading.Cursor": int64(o.Reading.Cursor), "Reading.Body": int64(o.Reading.Body), "Reading.Wait": int64(o.Reading.Wait),
 		"Publishing.Message": int64(o.Publishing.Message), "Publishing.Batch": int64(o.Publishing.Batch), "Publishing.Body": int64(o.Publishing.Body),
 	} {
 		if n < 0 {
 			return fmt.Errorf("transport: %s is negative", name)
 		}
+	}
+	if o.Reading.Wait > read.MaxWait || o.Reading.Wait%time.Second != 0 {
+		return fmt.Errorf("transport: Reading.Wait is %s, it must be whole seconds up to %s", o.Reading.Wait, read.MaxWait)
 	}
 	return nil
 }

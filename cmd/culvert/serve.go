@@ -150,7 +150,7 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 		Logger:          logger,
 		AllowOrigins:    o.origins,
 		LoopbackOrigins: loopback,
-		Reading:         read.Limits{Rooms: o.maxRoomsPerConn},
+		Reading:         o.readingLimits(),
 		Publishing:      publishing,
 		BarePaths:       o.barePaths,
 	})
@@ -159,6 +159,18 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 		return nil, err
 	}
 	return n, nil
+}
+
+// readingLimits has room for a cursor of as many rooms as one connection may
+// have: a name of 200 bytes and a position of up to 110 each.
+func (o *serveOptions) readingLimits() read.Limits {
+	const perRoom = 320
+	return read.Limits{
+		Rooms:  o.maxRoomsPerConn,
+		Cursor: max(32<<10, perRoom*o.maxRoomsPerConn),
+		Body:   max(64<<10, 2*perRoom*o.maxRoomsPerConn),
+		Wait:   o.pollWait.Truncate(time.Second),
+	}
 }
 
 // serverName is what hello says.

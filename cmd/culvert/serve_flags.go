@@ -10,6 +10,7 @@ import (
 	"github.com/culvertd/culvert/cmd/internal/settings"
 	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/store/redis"
+	"github.com/culvertd/culvert/transport/read"
 )
 
 // serveOptions are the settings of serve, grouped as in its help.
@@ -83,7 +84,7 @@ func (o *serveOptions) declare(s *settings.Set) {
 	s.Size(&o.maxMessageBytes, "max-message-bytes", 64<<10, 1, 64<<20, "bytes of one message")
 	s.Int(&o.maxBatch, "max-batch", 1000, 1, 100_000, "messages of one publish request")
 	s.Size(&o.maxBatchBytes, "max-batch-bytes", 1<<20, 1<<10, 256<<20, "bytes of one publish request or WebSocket frame")
-	s.Int(&o.maxRoomsPerConn, "max-rooms-per-connection", 100, 1, 10_000, "rooms that one connection reads")
+	s.Int(&o.maxRoomsPerConn, "max-rooms-per-connection", 100, 1, 1000, "rooms that one connection reads")
 
 	s.Group("Delivery")
 	s.Duration(&o.heartbeat, "heartbeat", 15*time.Second, time.Second, time.Minute, "silence after which a connection hears a heartbeat")
@@ -91,7 +92,7 @@ func (o *serveOptions) declare(s *settings.Set) {
 		"how long a reader may take nothing before its connection is closed; it may resume")
 	s.Size(&o.sendBuffer, "send-buffer", 32<<10, 4<<10, 64<<20,
 		"bytes that the system may hold for a connection whose reader has stalled")
-	s.Duration(&o.pollWait, "poll-wait", 20*time.Second, 0, 55*time.Second, "how long a poll waits that does not say")
+	s.Duration(&o.pollWait, "poll-wait", read.DefaultWait, time.Second, read.MaxWait, "how long a poll waits that does not say, in whole seconds")
 	s.Strings(&o.barePaths, "bare-path", "PATH",
 		"serve a bare WebSocket here as well, for pages that know nothing of Culvert, such as /ws/chat/{room}/", checkBarePath)
 	s.String(&o.bareHeartbeat, "bare-heartbeat", "TEXT", "",

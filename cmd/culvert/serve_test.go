@@ -9,6 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // request sends one request on a connection of its own and returns the answer.
@@ -79,6 +82,60 @@ func TestServeIsReadyWhenItSaysSo(t *testing.T) {
 			t.Errorf("readyz: %d", status)
 		}
 		s.stop()
+	}
+}
+
+// TestServeSettingsArrive: settings that other packages carry out.
+func TestServeSettingsArrive(t *testing.T) {
+	s := startServe(t, "--poll-wait", "1s", "--max-message-bytes", "10", "--max-batch", "2", "--max-batch-bytes", "1KiB",
+		"--max-rooms-per-connection", "2", "--history-messages", "1", "--node-id", "n1", "--allow-origin", "https://example.org")
+	for _, tt := range []struct{ method, path, body, want string }{
+		{"GET", "/rooms/lobby", "", `"messages":[]`}, // after a second
+		{"POST", "/rooms/lobby", "12345678901", `"code":"message_too_large"`},
+		{"POST", "/publish", `[{"room":"a","data":1},{"room":"a","data":1},{"room":"a","data":1}]`, `"code":"batch_too_large"`},
+		{"POST", "/publish", strings.Repeat(" ", 1025), `"code":"body_too_large"`},
+		{"GET", "/rooms/a,b,c?wait=0", "", `"code":"too_many_rooms"`},
+		{"POST", "/publish", `[{"room":"a","data":1},{"room":"a","data":2}]`, `"offset":2`},
+		{"GET", "/rooms/a?cursor=0&wait=0", "", `"reason":"evicted"`},
+		{"GET", "/stats", "", `"node":"n1"`},
+	} {
+		if _, answer := request(t, tt.method, s.url+tt.path, tt.body); !strings.Contains(answer, tt.want) {
+			t.Errorf("%s %s %s: %s, want %s", tt.method, tt.path, tt.body, answer, tt.want)
+		}
+	}
+	r, err := http.NewRequest("GET", s.url+"/rooms/a/history", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for origin, want := range map[string]int{"https://example.org": 200, "https://example.com": 403, "http://localhost:3000": 200} {
+		r.Header.Set("Origin", origin)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("origin %s: %d, want %d", origin, resp.StatusCode, want)
+		}
+	}
+}
+
+// TestServeBarePath: a page's own path, and its heartbeat.
+func TestServeBarePath(t *testing.T) {
+	s := startServe(t, "--bare-path", "/ws/chat/{room}/", "--bare-heartbeat", "--heartbeat--", "--heartbeat", "1s")
+	socket, _, err := websocket.DefaultDialer.DialContext(deadline(t), "ws"+strings.TrimPrefix(s.url, "http")+"/ws/chat/lobby/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	socket.SetReadDeadline(time.Now().Add(patience))
+	if err := socket.WriteMessage(websocket.TextMessage, []byte(`{"message":"hi"}`)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`{"message":"hi"}`, "--heartbeat--"} {
+		if _, text, err := socket.ReadMessage(); err != nil || string(text) != want {
+			t.Fatalf("%q, %v, want %q", text, err, want)
+		}
 	}
 }
 

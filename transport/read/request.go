@@ -40,6 +40,9 @@ type Limits struct {
 	Cursor int
 	// Body is the largest body of a reading POST in bytes: 65,536.
 	Body int
+	// Wait is how long a poll waits that does not say: DefaultWait. At most
+	// MaxWait, in whole seconds.
+	Wait time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -51,6 +54,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Body == 0 {
 		l.Body = 64 << 10
+	}
+	if l.Wait == 0 {
+		l.Wait = DefaultWait
 	}
 	return l
 }
@@ -99,7 +105,7 @@ func Parse(r *http.Request, rooms string, l Limits) (Request, *codes.Error) {
 	if e := p.addForm(r.URL.RawQuery); e != nil {
 		return Request{}, e
 	}
-	if e := q.fill(&p); e != nil {
+	if e := q.fill(&p, l); e != nil {
 		return Request{}, e
 	}
 	place := Place{
@@ -120,9 +126,9 @@ func Parse(r *http.Request, rooms string, l Limits) (Request, *codes.Error) {
 }
 
 // fill reads everything but the place to start.
-func (q *Request) fill(p *params) (e *codes.Error) {
+func (q *Request) fill(p *params, l Limits) (e *codes.Error) {
 	var n int
-	if n, e = p.number(pWait, int(DefaultWait/time.Second), 0, int(MaxWait/time.Second)); e != nil {
+	if n, e = p.number(pWait, int(l.Wait/time.Second), 0, int(MaxWait/time.Second)); e != nil {
 		return e
 	}
 	q.Wait = time.Duration(n) * time.Second
