@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -41,6 +42,11 @@ type Options struct {
 	// BarePaths are paths at which pages that know nothing of Culvert find a
 	// bare WebSocket, such as "/ws/chat/{room}/".
 	BarePaths []string
+
+	// Pages answers GET and HEAD of what is no address of the protocol, such as
+	// the page at "/". It returns false, and has done nothing then, where it has
+	// nothing there for this client. Default: nothing.
+	Pages func(w http.ResponseWriter, r *http.Request) bool
 }
 
 // Validate reports the first field that cannot be used.
@@ -108,7 +114,7 @@ func checkOrigin(origin string) error {
 }
 
 // ownSegments are the first segments of Culvert's own paths.
-var ownSegments = [...]string{"rooms", "publish", "stats", "healthz", "readyz"}
+var ownSegments = [...]string{"rooms", "publish", "stats", "healthz", "readyz", "doctor"}
 
 // checkBarePath checks one of BarePaths: absolute, {room} once as a whole
 // segment, and no path of Culvert's own.

@@ -124,6 +124,7 @@ func (s *Server) routes() (engine *gin.Engine, err error) {
 	handle("/rooms/:rooms/history", s.history, http.MethodGet)
 	handle("/rooms/:rooms/presence", s.presence, http.MethodGet)
 	handle("/rooms/:rooms/stats", s.roomStats, http.MethodGet)
+	handle("/doctor/echo", s.echo, echoMethods...)
 	for _, path := range s.o.BarePaths {
 		handle(strings.ReplaceAll(strings.TrimSuffix(path, "/"), "{room}", ":room"), s.readBarePath, http.MethodGet)
 	}
@@ -163,9 +164,14 @@ func (s *Server) observe(c *gin.Context) {
 	c.Next()
 }
 
+// notFound serves pages, which have no routes: what is a page is known to
+// whoever keeps them.
 func (s *Server) notFound(c *gin.Context) {
+	if m := c.Request.Method; s.o.Pages != nil && (m == http.MethodGet || m == http.MethodHead) && s.o.Pages(c.Writer, c.Request) {
+		return
+	}
 	codes.New(codes.NotFound, "there is nothing at this address").
-		WithAllowed("/rooms/{room}, /publish, /stats, /healthz, /readyz").WriteHTTP(c.Writer)
+		WithAllowed("/rooms/{room}, /publish, /stats, /healthz, /readyz, /doctor/echo; pages for browsers at / and /doctor").WriteHTTP(c.Writer)
 }
 
 // noMethod answers with the methods in Allow, which gin has set.
