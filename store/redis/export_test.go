@@ -36,3 +36,14 @@ func (s *Store) Watched() (n int) {
 func (s *Store) Do(ctx context.Context, args ...string) (any, error) {
 	return s.client.Do(ctx, s.client.B().Arbitrary(args...).Build()).ToAny()
 }
+
+// KeyHeld says whether a publish with the key is under way.
+func (s *Store) KeyHeld(room, subject, key string) bool {
+	s.flights.mu.Lock()
+	defer s.flights.mu.Unlock()
+	_, ok := s.flights.keys[flightKey{room, subject, key}]
+	return ok
+}
+
+// PublishArgs are the arguments of the publish script that never change.
+func (s *Store) PublishArgs() []string { return append([]string(nil), s.publishArgs...) }

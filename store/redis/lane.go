@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -175,15 +176,16 @@ func (l *lane) abandoned() bool {
 func (l *lane) send() ([]hub.Result, error) {
 	s := l.store
 	l.sequence++
-	end := time.Now().Add(s.opt.PublishTimeout)
+	start := time.Now()
+	end := start.Add(s.opt.PublishTimeout)
 	pause := firstPause
 	written := false // some try may have taken effect
-	for {
+	for tries := 1; ; tries++ {
 		results, certain, err := l.try()
 		if err == nil {
 			return results, nil
 		}
-		if certain && !written && !errors.Is(err, errStale) {
+		if certain && !written && !worthRetrying(err, tries, start) {
 			return nil, unavailable(err)
 		}
 		if !certain {
@@ -205,6 +207,22 @@ func (l *lane) send() ([]hub.Result, error) {
 	}
 }
 
+// worthRetrying says whether a call that was tried so often since start, and was
+// certainly not applied, should be made again at once: when the clock jumped, or
+// only the connection had died; once when it had fallen silent; but not where
+// Redis refuses or cannot be reached.
+func worthRetrying(err error, tries int, start time.Time) bool {
+	switch {
+	case errors.Is(err, errStale):
+		return true
+	case isReply(err), errors.Is(err, errDial), time.Since(start) > time.Second:
+		return false
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return tries == 1
+	}
+	return true
+}
+
 // try makes the call once. Where it fails, certain says that this try certainly
 // had no effect and never will have.
 func (l *lane) try() (results []hub.Result, certain bool, err error) {
@@ -215,9 +233,7 @@ func (l *lane) try() (results []hub.Result, certain bool, err error) {
 	// too long, and a context of each call would only cost.
 	text, err := s.scripts.publish.run(context.Background(), s.client, l.keys, l.args).ToString()
 	if err != nil {
-		if readOnly(err) && s.conns.reset() {
-			s.opt.Logger.Warn("redis is read-only; connecting again", "error", err)
-		}
+		s.demoted(readOnly(err))
 		return nil, refused(err) || !isReply(err) && s.conns.sent.Load() == before, err
 	}
 	status, lines, _ := strings.Cut(text, "\n")
@@ -225,6 +241,7 @@ func (l *lane) try() (results []hub.Result, certain bool, err error) {
 	s.clock.observe(now)
 	switch status {
 	case "ok":
+		s.demoted(strings.Contains("\n"+lines, "\n- READONLY")) // as XADD in the script says it
 		results, err = parseResults(lines, l.batch)
 		return results, false, err
 	case "stale":
@@ -251,7 +268,7 @@ func (l *lane) command() {
 			kind += "k"
 			l.keys = append(l.keys, it.key)
 		}
-		l.args = append(l.args, kind, s.keys.channel[it.partition], it.room, it.id, it.from, it.data)
+		l.args = append(l.args, kind, s.keys.channel[it.partition], it.room, it.id, it.from, it.data, it.sizes)
 		if it.key != "" {
 			l.args = append(l.args, it.print, it.keep)
 		}

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -41,6 +40,14 @@ func readOnly(err error) bool {
 	return errors.As(err, &re) && strings.HasPrefix(re.Error(), "READONLY")
 }
 
+// demoted has all connections made anew where a server said that it is no
+// master any more: the same name may lead to the new one.
+func (s *Store) demoted(readOnly bool) {
+	if readOnly && s.conns.reset() {
+		s.opt.Logger.Warn("redis is read-only; connecting again")
+	}
+}
+
 // isReply reports whether err is an answer of the server, and not the lack of
 // one.
 func isReply(err error) bool {
@@ -51,9 +58,7 @@ func isReply(err error) bool {
 // unavailable is err as hub.Store's callers know it. The words of Redis and of
 // the network are kept: none of them has a password.
 func unavailable(err error) error {
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
-		errors.Is(err, hub.ErrClosed), errors.Is(err, hub.ErrUnavailable):
+	if errors.Is(err, hub.ErrClosed) || errors.Is(err, hub.ErrUnavailable) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", hub.ErrUnavailable, err)

@@ -27,6 +27,7 @@ type item struct {
 	// Set once.
 	partition            int
 	room, id, from, data string
+	sizes                string // of id, from and data, for the frame
 	ephemeral            bool
 	head, stream         string // keys; "" where ephemeral
 	key                  string // key, "" for none
@@ -138,6 +139,7 @@ func (s *Store) fill(it *item, c *call, p *hub.Publish) {
 	it.partition = partitionOf(p.Room)
 	it.room = escape(p.Room)
 	it.id, it.from, it.data = p.ID, p.From, string(p.Data)
+	it.sizes = strconv.Itoa(len(p.ID)) + " " + strconv.Itoa(len(p.From)) + " " + strconv.Itoa(len(p.Data))
 	it.ephemeral = p.Ephemeral
 	if !p.Ephemeral {
 		it.head = s.keys.head(it.partition, it.room)

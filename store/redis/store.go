@@ -172,9 +172,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	if readOnly(err) {
-		s.conns.reset()
-	}
+	s.demoted(readOnly(err))
 	return s.wrap(ctx, err)
 }
 
@@ -208,9 +206,7 @@ func (s *Store) read(ctx context.Context, sc script, keys, args []string) (rueid
 		if err == nil {
 			return r, nil
 		}
-		if readOnly(err) {
-			s.conns.reset()
-		}
+		s.demoted(readOnly(err))
 		if try == tries || isReply(err) || errors.Is(err, errDial) || ctx.Err() != nil || !s.life.sleep(jitter(pause)) {
 			return r, s.wrap(ctx, err)
 		}

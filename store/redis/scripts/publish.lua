@@ -13,9 +13,10 @@
 -- ARGV[9]  headTTL   ms a room's position is kept
 -- ARGV[10] fenceTTL  ms the fence is kept
 -- ARGV[11] command   PUBLISH or SPUBLISH
--- ARGV[12..]         for every element: kind, channel, room, id, from, data
+-- ARGV[12..]         for every element: kind, channel, room, id, from, data, sizes
 --                      kind is h (history) or e (ephemeral), followed by k where two more
 --                      arguments follow: fingerprint, ms the key is kept
+--                      sizes are those of id, from and data, for the frame: "10 4 200"
 --
 -- Returns text. The first line is
 --   ok <now>       the call took effect; a line per element follows
@@ -30,12 +31,20 @@
 -- Order of effects: what can fail (XADD) comes before what depends on it, and nothing is told to
 -- watchers before everything is stored. Redis checks its memory limit at the first write only, so
 -- that a call either is refused whole or runs to its end.
+--
+-- Most of a call's time is Lua, not Redis' commands, and most of that is numbers made into text
+-- and tables that grow; hence texts that are kept beside their numbers.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
-local function text(n) return string.format('%.0f', n) end
-local nowText = text(now)
+-- A number is joined to a text with 14 digits, which is enough for times and sizes always, and
+-- for offsets nearly always.
+local function text(n)
+  if n < 1e14 then return n .. '' end
+  return string.format('%.0f', n)
+end
+local nowText = now .. ''
 
 local sequence = tonumber(ARGV[1])
 if now > tonumber(ARGV[2]) then return 'stale ' .. nowText end
@@ -51,108 +60,92 @@ local maxCount, slackCount = tonumber(ARGV[4]), tonumber(ARGV[5])
 local maxBytes, slackBytes = tonumber(ARGV[6]), tonumber(ARGV[7])
 local age = tonumber(ARGV[8])
 
-local function base36(n, width)
-  local out = ''
-  for _ = 1, width do
+-- newEpoch names an epoch that sorts after the one before, '' if that is not known.
+local function newEpoch(before)
+  local n, out = math.max(now, (tonumber(string.sub(before, 1, 9), 36) or 0) + 1), ''
+  for _ = 1, 9 do
     local d = n % 36
     n = (n - d) / 36
     out = string.sub('0123456789abcdefghijklmnopqrstuvwxyz', d + 1, d + 1) .. out
   end
-  return out
+  return out .. ARGV[3]
 end
 
--- begin gives the room a new epoch, born after the one it had, if that is known.
-local function begin(room)
-  room.epoch = base36(math.max(now, room.birth + 1), 9) .. ARGV[3]
-  room.birth = math.max(now, room.birth + 1)
-  room.offset, room.id, room.time = 0, '-', 0
-  room.floor, room.floorID = 0, '-'
-  room.bytes, room.due = 0, 0
-end
+local rooms, touched = {}, {}
 
-local rooms, order = {}, {}
-
--- open reads a room's position once a call.
+-- open reads a room's position, once a call.
 local function open(head, stream, name)
-  local room = rooms[head]
-  if room then return room end
   local value = redis.pcall('GET', head)
-  if type(value) == 'table' then return nil, value.err end
-  room = { head = head, stream = stream, nameSize = #name, birth = 0 }
   local epoch, offset, id, time, floor, floorID, bytes, due
+  if type(value) == 'table' then return nil, value.err end
   if value then
     epoch, offset, id, time, floor, floorID, bytes, due =
       string.match(value, '^(%w+) (%d+) (%w+) (%d+) (%d+) (%S+) (%d+) (%d+)')
   end
-  if due then
-    room.epoch, room.offset, room.id, room.time = epoch, tonumber(offset), id, tonumber(time)
-    room.floor, room.floorID = tonumber(floor), floorID
-    room.bytes, room.due = tonumber(bytes), tonumber(due)
-    room.birth = tonumber(string.sub(epoch, 1, 9), 36) or 0
-    if now >= room.time + age then -- the stream has expired as a whole
-      room.floor, room.floorID, room.bytes = room.offset, room.id, 0
-    end
-  else
-    begin(room)
+  if not due then
+    epoch, offset, id, time, floor, floorID, bytes, due = newEpoch(''), '0', '-', '0', '0', '-', '0', '0'
+  elseif now >= time + age then -- the stream has expired as a whole
+    floor, floorID, bytes = offset, id, '0'
   end
+  local room = {
+    head = head, stream = stream, nameSize = #name, touched = false,
+    epoch = epoch, id = id, floorID = floorID,
+    offset = tonumber(offset), offsetText = offset, time = tonumber(time), timeText = time,
+    floor = tonumber(floor), floorText = floor, bytes = tonumber(bytes),
+    due = tonumber(due), dueText = due,
+  }
   rooms[head] = room
   return room
 end
 
-local function add(room, id, from, data)
-  local time = math.max(now, room.time)
-  return redis.pcall('XADD', room.stream, text(room.offset + 1) .. '-0',
-    'i', id, 't', text(time), 'f', from, 'd', data), time
+local function add(room, offset, id, time, from, data)
+  local added = redis.pcall('XADD', room.stream, offset .. '-0', 'i', id, 't', time, 'f', from, 'd', data)
+  return type(added) == 'table' and added.err
 end
 
--- append stores a message in its room's history.
+-- append stores a message in its room's history; it returns an error or nothing.
 local function append(room, id, from, data)
-  local added, time = add(room, id, from, data)
-  if type(added) == 'table' and added.err and string.find(added.err, 'equal or smaller', 1, true) then
+  local time, timeText = now, nowText
+  if room.time > now then time, timeText = room.time, room.timeText end -- the clock went back
+  local offset = text(room.offset + 1)
+  local err = add(room, offset, id, timeText, from, data)
+  if err and string.find(err, 'equal or smaller', 1, true) then
     -- The stream is of a history whose position is gone, or runs ahead of it: neither may be
     -- continued in silence, so a new epoch begins.
     redis.call('DEL', room.stream)
-    if room.offset > 0 then begin(room) end
-    added, time = add(room, id, from, data)
+    if room.offset > 0 then
+      room.epoch, room.offset = newEpoch(room.epoch), 0
+      room.floor, room.floorText, room.floorID, room.bytes = 0, '0', '-', 0
+    end
+    offset = '1'
+    err = add(room, offset, id, timeText, from, data)
   end
-  if type(added) == 'table' and added.err then return added.err end
+  if err then return err end
   if not room.touched then
     room.touched = true
-    order[#order + 1] = room
+    touched[#touched + 1] = room
   end
-  if room.floor == room.offset then room.due = time + age end
-  room.offset, room.id, room.time = room.offset + 1, id, time
+  if room.floor == room.offset then room.due, room.dueText = time + age, text(time + age) end
+  room.offset, room.offsetText, room.id, room.time, room.timeText = room.offset + 1, offset, id, time, timeText
   room.bytes = room.bytes + #data + #from + room.nameSize + 128
 end
 
 local frames, channels = {}, {}
-local function tell(channel, room, epoch, offset, time, id, from, data)
-  local list = frames[channel]
-  if not list then
-    list = {}
-    frames[channel] = list
-    channels[#channels + 1] = channel
-  end
-  local n = #list
-  list[n + 1] = 'm ' .. room .. ' ' .. epoch .. ' ' .. offset .. ' ' .. time .. ' ' ..
-    #id .. ' ' .. #from .. ' ' .. #data .. '\n'
-  list[n + 2], list[n + 3], list[n + 4], list[n + 5] = id, from, data, '\n'
-end
 
 local function clean(message) return '- ' .. string.gsub(message, '[\r\n]', ' ') end
 
 local k, a = 2, 12
 local function publish()
-  local kind = ARGV[a]
-  local channel, name, id, from, data = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
-  a = a + 6
-  local history = string.sub(kind, 1, 1) == 'h'
+  local kind, channel, name, id, from, data, sizes =
+    ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5], ARGV[a + 6]
+  a = a + 7
+  local history = kind == 'h' or kind == 'hk'
   local head, stream, key, print, keep
   if history then
     head, stream = KEYS[k], KEYS[k + 1]
     k = k + 2
   end
-  if #kind == 2 then
+  if kind == 'hk' or kind == 'ek' then
     key, print, keep = KEYS[k], ARGV[a], ARGV[a + 1]
     k, a = k + 1, a + 2
     local used = redis.pcall('GET', key)
@@ -166,26 +159,33 @@ local function publish()
 
   local epoch, offset, time = '-', '0', nowText
   if history then
-    local room, err = open(head, stream, name)
-    if not err then err = append(room, id, from, data) end
+    local room, err = rooms[head], nil
+    if not room then room, err = open(head, stream, name) end
+    err = err or append(room, id, from, data)
     if err then return clean(err) end
-    epoch, offset, time = room.epoch, text(room.offset), text(room.time)
+    epoch, offset, time = room.epoch, room.offsetText, room.timeText
   end
   if key then
     local set = redis.pcall('SET', key, print .. ' ' .. epoch .. ' ' .. offset .. ' ' .. id .. ' ' .. time, 'PX', keep)
     -- Only an ephemeral message can fail here: after a message was stored Redis refuses nothing.
     if set.err and not history then return clean(set.err) end
   end
-  tell(channel, name, epoch, offset, time, id, from, data)
+  local frame = 'm ' .. name .. ' ' .. epoch .. ' ' .. offset .. ' ' .. time .. ' ' .. sizes .. '\n' ..
+    id .. from .. data .. '\n'
+  local list = frames[channel]
+  if list then
+    list[#list + 1] = frame
+  else
+    frames[channel] = { frame }
+    channels[#channels + 1] = channel
+  end
   return '+ ' .. epoch .. ' ' .. offset .. ' ' .. time
 end
 
 -- trim moves the floor up to where count, bytes and age allow it.
-local function trim(room)
+local function trim(room, heavy)
   local upTo = room.floor
   if room.offset - room.floor > maxCount + slackCount then upTo = room.offset - maxCount end
-  local heavy = room.bytes > maxBytes + slackBytes
-  if upTo == room.floor and not heavy and now < room.due then return end
   local before, open = room.floor, true
   while open and room.floor < room.offset - 1 do
     local entries = redis.call('XRANGE', room.stream, text(room.floor + 1) .. '-0', '+', 'COUNT', 100)
@@ -196,7 +196,7 @@ local function trim(room)
       local time = tonumber(fields[4])
       if offset >= room.offset or
         not (offset <= upTo or (heavy and room.bytes > maxBytes) or time + age <= now) then
-        room.due = time + age
+        room.due, room.dueText = time + age, text(time + age)
         if offset > room.floor + 1 then room.floor, room.floorID = offset - 1, '0' end
         open = false
         break
@@ -206,6 +206,7 @@ local function trim(room)
     end
   end
   if room.floor > before then
+    room.floorText = text(room.floor)
     redis.call('XTRIM', room.stream, 'MINID', text(room.floor + 1) .. '-0')
   end
 end
@@ -215,12 +216,12 @@ while a <= #ARGV do
   results[#results + 1] = publish()
 end
 
-for _, room in ipairs(order) do
-  trim(room)
+for _, room in ipairs(touched) do
+  local heavy = room.bytes > maxBytes + slackBytes
+  if heavy or room.offset - room.floor > maxCount + slackCount or now >= room.due then trim(room, heavy) end
   redis.call('PEXPIRE', room.stream, ARGV[8])
-  redis.call('SET', room.head, room.epoch .. ' ' .. text(room.offset) .. ' ' .. room.id .. ' ' ..
-    text(room.time) .. ' ' .. text(room.floor) .. ' ' .. room.floorID .. ' ' .. text(room.bytes) .. ' ' ..
-    text(room.due), 'PX', ARGV[9])
+  redis.call('SET', room.head, room.epoch .. ' ' .. room.offsetText .. ' ' .. room.id .. ' ' .. room.timeText .. ' ' ..
+    room.floorText .. ' ' .. room.floorID .. ' ' .. room.bytes .. ' ' .. room.dueText, 'PX', ARGV[9])
 end
 
 local answer = table.concat(results, '\n')
