@@ -213,6 +213,33 @@ func TestRoundOverOneWrite(t *testing.T) {
 	}
 }
 
+// A reader that is still catching up from the store is connected: what has no
+// offset comes to it, in its place, and only what came after it joined.
+func TestEphemeralWhileCatchingUp(t *testing.T) {
+	for _, tries := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, hub.Options{}, memory.Options{})
+			ephemeral := func(data string) {
+				r.Publish(t.Context(), []hub.Publish{{Room: "a", Data: []byte(data), Ephemeral: true}})
+			}
+			r.subscribe(newBufConn(true, 0), hub.SubscriberOptions{}, now("b")...)
+			one(t, r.Hub, "a", "1")
+			early, late := newBufConn(tries, 0), newBufConn(tries, 0)
+			early.freeze(true)
+			r.subscribe(early, hub.SubscriberOptions{}, hub.Subscription{Room: "a", Start: hub.Start{Kind: hub.StartOldest}})
+			synctest.Wait()
+			ephemeral(`"e1"`)
+			one(t, r.Hub, "a", "2")
+			ephemeral(`"e2"`)
+			r.subscribe(late, hub.SubscriberOptions{}, hub.Subscription{Room: "a", Start: hub.Start{Kind: hub.StartOldest}})
+			early.freeze(false)
+			synctest.Wait()
+			want(t, early, "a msg 1 1", `a msg 0 "e1"`, "a msg 2 2", `a msg 0 "e2"`)
+			want(t, late, "a msg 1 1", "a msg 2 2")
+		})
+	}
+}
+
 func TestSlowReaderEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, hub.Options{WriteTimeout: 10 * time.Second}, memory.Options{})

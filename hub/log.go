@@ -120,10 +120,10 @@ func (l *log) evict() *entry {
 
 // seek returns the seq of the first entry after p; ok is false where the log
 // does not know p, and only the store can say what follows it.
+//
+// What has no offset has the place of the message before it, and comes after
+// it: a reader that stands there may not have seen it.
 func (l *log) seek(p Position) (seq uint64, ok bool) {
-	if p == l.head {
-		return l.next, true
-	}
 	from, at := l.branch, l.branchAt
 	if from < l.first {
 		from, at = l.first, l.base

@@ -248,7 +248,7 @@ func (m *membership) attachLocked(l *log) bool {
 	}
 	seq, ok := l.seek(m.pos)
 	if ok {
-		m.seq, m.live, m.attached, m.mark = seq, l.next, true, ""
+		m.seq, m.attached, m.mark = seq, true, ""
 	}
 	return ok
 }

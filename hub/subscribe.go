@@ -132,6 +132,11 @@ func (h *Hub) startAt(ctx context.Context, sub Subscription) (Position, error) {
 func (s *Subscriber) joinLocked(m *membership) {
 	s.members = append(s.members, m)
 	m.room.mu.Lock()
+	if !m.attached {
+		// However long it takes to catch up, what has no offset and comes from
+		// now on is for this reader.
+		m.live = m.room.log.next
+	}
 	m.room.joinLocked(m)
 	m.room.mu.Unlock()
 	s.wantLocked(m)
