@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 		_ = f.Value.Set("8")
 	}
 	code := m.Run()
+	tables()
 	built.remove()
 	os.Exit(code)
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -27,7 +28,9 @@ func inNamespace(t *testing.T) bool {
 		ip, os.Args[0], "-test.run", pattern(t.Name()), "-test.v", "-test.timeout", "3m")
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	c.WaitDelay = 10 * time.Second
-	c.Env = append(os.Environ(), "LAB_NAMESPACE=1", "LAB_CULVERT="+built.get(t))
+	left := filepath.Join(directory(t), "findings")
+	defer adopt(left)
+	c.Env = append(os.Environ(), "LAB_NAMESPACE=1", "LAB_FINDINGS="+left, "LAB_CULVERT="+built.get(t))
 	said, err := c.CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, said)

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -215,21 +214,4 @@ func (p *path) silence(t testing.TB, most time.Duration) (time.Duration, bool) {
 	_ = c.SetReadDeadline(began.Add(most))
 	_, _, err = c.ReadMessage()
 	return time.Since(began), !timeout(err)
-}
-
-// raw sends a request and returns the head and the body as they come.
-func (p *path) raw(t testing.TB, request string) (head, body string) {
-	t.Helper()
-	c, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := io.WriteString(c, request); err != nil {
-		t.Fatal(err)
-	}
-	all, _ := io.ReadAll(c)
-	head, body, _ = strings.Cut(string(all), "\r\n\r\n")
-	return head, body
 }

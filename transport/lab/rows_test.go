@@ -201,6 +201,10 @@ var rows = []row{
 		start:      nginxWith("gzip on; gzip_proxied any; gzip_types text/event-stream text/plain application/x-ndjson; gzip_min_length 0; gzip_http_version 1.0; proxy_buffering on; proxy_http_version 1.1; proxy_ignore_headers X-Accel-Buffering;", "", ""),
 		misbehaves: holds("GET", "text/event-stream"), does: noWS,
 	}, {
+		number: 13, name: "nginx, compresses everything else",
+		start: nginxWith("gzip on; gzip_proxied any; gzip_types application/json application/javascript text/javascript; gzip_min_length 0; gzip_http_version 1.0;", "", ""),
+		does:  noWS,
+	}, {
 		number: 13, name: "own proxy, compresses and holds", start: boxWith(middlebox.Options{Upgrade: middlebox.UpgradeRefuse, GzipHold: true, Held: middlebox.Streams}),
 		misbehaves: holds("GET", "text/event-stream"), does: without(noWS, all(held, streams...)),
 	}, {

@@ -1,0 +1,155 @@
+//go:build linux
+
+package lab
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// browser is a headless Chromium, driven by its debugging protocol. Each page
+// opened in it has a context of its own: storage, connections and proxy.
+type browser struct {
+	process *process
+	conn    *websocket.Conn
+
+	mu      sync.Mutex
+	last    int                 // guarded by mu
+	waiting map[int]chan answer // guarded by mu; by id of the command
+	gone    error               // guarded by mu; why the connection ended
+}
+
+type answer struct {
+	Result json.RawMessage
+	Err    error
+}
+
+func startBrowser(t testing.TB) *browser {
+	t.Helper()
+	dir := directory(t)
+	profile := filepath.Join(dir, "profile")
+	p := start(t, dir, program(t, "chromium"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+		"--remote-debugging-port=0", "--user-data-dir="+profile, "--no-first-run", "--no-default-browser-check",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-default-apps",
+		"--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
+		"--ignore-certificate-errors", "--metrics-recording-only", "--mute-audio", "about:blank")
+	var address string
+	for deadline := time.Now().Add(60 * time.Second); address == ""; time.Sleep(50 * time.Millisecond) {
+		text, err := os.ReadFile(filepath.Join(profile, "DevToolsActivePort"))
+		if lines := strings.Fields(string(text)); err == nil && len(lines) == 2 {
+			address = "ws://127.0.0.1:" + lines[0] + lines[1]
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("chromium does not start: " + p.words())
+		}
+	}
+	c, _, err := websocket.DefaultDialer.Dial(address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &browser{process: p, conn: c, waiting: map[int]chan answer{}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.listen()
+	}()
+	t.Cleanup(func() {
+		c.Close()
+		<-done
+	})
+	return b
+}
+
+func (b *browser) listen() {
+	for {
+		var m struct {
+			ID     int
+			Result json.RawMessage
+			Error  *struct{ Message string }
+		}
+		err := b.conn.ReadJSON(&m)
+		b.mu.Lock()
+		if err != nil {
+			b.gone = err
+			for _, c := range b.waiting {
+				c <- answer{Err: err}
+			}
+			b.waiting = nil
+			b.mu.Unlock()
+			return
+		}
+		c := b.waiting[m.ID]
+		delete(b.waiting, m.ID)
+		b.mu.Unlock()
+		if c != nil {
+			a := answer{Result: m.Result}
+			if m.Error != nil {
+				a.Err = errors.New(m.Error.Message)
+			}
+			c <- a
+		}
+	}
+}
+
+// call carries out a command of the debugging protocol.
+func (b *browser) call(method string, params any, result any) error {
+	b.mu.Lock()
+	if b.gone != nil {
+		defer b.mu.Unlock()
+		return b.gone
+	}
+	b.last++
+	c := make(chan answer, 1)
+	b.waiting[b.last] = c
+	err := b.conn.WriteJSON(map[string]any{"id": b.last, "method": method, "params": params})
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	select {
+	case a := <-c:
+		if a.Err != nil || result == nil {
+			return a.Err
+		}
+		return json.Unmarshal(a.Result, result)
+	case <-time.After(60 * time.Second):
+		return fmt.Errorf("chromium does not answer to %s", method)
+	}
+}
+
+// open opens a page in a context of its own; proxy is nil for none. The page is
+// closed with close.
+func (b *browser) open(page string, proxy *url.URL) (close func(), err error) {
+	params := map[string]any{"disposeOnDetach": true}
+	if proxy != nil {
+		// "<-loopback>" sends loopback addresses through the proxy as well; the
+		// lab's own page must not go there.
+		u, err := url.Parse(page)
+		if err != nil {
+			return nil, err
+		}
+		params["proxyServer"], params["proxyBypassList"] = proxy.Host, "<-loopback>;"+u.Host
+	}
+	var c struct{ BrowserContextID string }
+	if err := b.call("Target.createBrowserContext", params, &c); err != nil {
+		return nil, err
+	}
+	close = func() {
+		_ = b.call("Target.disposeBrowserContext", map[string]any{"browserContextId": c.BrowserContextID}, nil)
+	}
+	if err := b.call("Target.createTarget", map[string]any{"url": page, "browserContextId": c.BrowserContextID}, nil); err != nil {
+		close()
+		return nil, err
+	}
+	return close, nil
+}

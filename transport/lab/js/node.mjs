@@ -1,0 +1,26 @@
+// Runs one task in Node: the task and the client's file are arguments, a line on
+// standard input lets it go on, lines on standard output tell the lab.
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { pathToFileURL } from "node:url";
+import { run } from "./run.mjs";
+
+const [file, text] = process.argv.slice(2);
+const task = JSON.parse(text);
+const say = (o) => process.stdout.write(JSON.stringify(o) + "\n");
+for (const name of ["unhandledRejection", "uncaughtException"])
+  process.on(name, (e) => say({ what: "fault", text: `${name}: ${e && e.stack || e}` }));
+let from = "of Node's own";
+try {
+  globalThis.WebSocket = createRequire(import.meta.url)("ws");
+  from = "npm ws";
+} catch { /* Node's own, where there is one */ }
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const go = async (what) => { say({ what: "ready", for: what }); await lines.next(); };
+const { connect } = await import(pathToFileURL(file).href);
+const report = await run(connect, task, go, say);
+report.webSocket = from;
+say({ what: "report", report });
+process.stdin.destroy();
+// A client that was closed leaves nothing that keeps Node running.
+setTimeout(() => { say({ what: "fault", text: "something keeps Node running after close()" }); process.exit(1); }, 5000).unref();

@@ -1,0 +1,337 @@
+//go:build linux
+
+package lab
+
+import (
+	"bufio"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+//go:embed js
+var scripts embed.FS
+
+// task is what a client is to do; see js/run.mjs.
+type task struct {
+	URL        string   `json:"url"`
+	Room       string   `json:"room"`
+	Messages   int      `json:"messages"`          // that it publishes, and that come from elsewhere
+	Every      int      `json:"every"`             // milliseconds between its publishes
+	Patience   int      `json:"patience"`          // milliseconds it waits for messages and answers
+	Late       int      `json:"late,omitempty"`    // messages after the lab's word "silence"
+	Traffic    bool     `json:"traffic,omitempty"` // one publish after that word
+	Reach      []string `json:"reach,omitempty"`   // transports to wait for at the end
+	Settle     int      `json:"settle,omitempty"`  // milliseconds to wait for them
+	Transports []string `json:"transports,omitempty"`
+	Client     string   `json:"client,omitempty"` // a page's; "": the one that the server has
+}
+
+// report is what a client says at its end. Times are milliseconds after its
+// connect().
+type report struct {
+	Arrivals []struct {
+		Data   item
+		Offset int64
+		At     float64
+	}
+	Acks []struct {
+		Data      item
+		Offset    int64
+		Duplicate bool
+	}
+	Gaps   int
+	States []struct {
+		At   int
+		What string
+	}
+	Failures  []string
+	First     float64
+	Transport string
+	State     string
+	Took      float64
+	WebSocket string
+}
+
+// item is the data of a message: the number of one from the client, or of one
+// from elsewhere.
+type item struct {
+	Up   *int `json:"up,omitempty"`
+	Down *int `json:"down,omitempty"`
+}
+
+// word is what a client tells the lab.
+type word struct {
+	What   string
+	For    string
+	Text   string
+	At     float64
+	Took   float64
+	Data   item
+	Report *report
+}
+
+// run is a client at work.
+type run struct {
+	words  chan word // closed at its end
+	goOn   func()
+	finish func() // ends it, whatever it does; may be called twice
+}
+
+// wait returns the next word of a kind, passing over others but faults.
+func (r *run) wait(ctx context.Context, what string) (word, error) {
+	for {
+		select {
+		case w, ok := <-r.words:
+			switch {
+			case !ok:
+				return w, errors.New("the client ended without a word")
+			case w.What == "fault":
+				return w, errors.New(w.Text)
+			case w.What == what:
+				return w, nil
+			}
+		case <-ctx.Done():
+			return word{}, fmt.Errorf("no word %q from the client: %w", what, ctx.Err())
+		}
+	}
+}
+
+// runtime is where the client runs.
+type runtime interface {
+	name() string
+	begin(t testing.TB, p *path, k task) (*run, error)
+}
+
+// node runs the client in Node.
+type node struct {
+	program string
+	client  string // the file
+	dir     string // with the scripts
+	flags   []string
+}
+
+func newNode(t testing.TB) *node {
+	t.Helper()
+	n := &node{program: program(t, "node"), dir: directory(t)}
+	n.client = clientFile(t)
+	for _, name := range []string{"run.mjs", "node.mjs"} {
+		text, err := scripts.ReadFile("js/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(n.dir, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Node 20 has WebSocket behind a flag, later ones without.
+	if err := exec.Command(n.program, "--experimental-websocket", "-e", "0").Run(); err == nil {
+		n.flags = []string{"--experimental-websocket"}
+	}
+	return n
+}
+
+// clientFile is the built client for import.
+func clientFile(t testing.TB) string {
+	t.Helper()
+	file, err := filepath.Abs("../../web/dist/culvert.js")
+	if given := os.Getenv("LAB_CLIENT"); given != "" {
+		file = given
+	}
+	if err == nil {
+		_, err = os.Stat(file)
+	}
+	if err != nil {
+		missing(t, "the browser client is not built: %v", err)
+	}
+	return file
+}
+
+func (n *node) name() string { return "node" }
+
+func (n *node) begin(t testing.TB, p *path, k task) (*run, error) {
+	if p.proxy != nil {
+		return nil, errors.New("fetch in Node knows no proxies")
+	}
+	text, err := json.Marshal(k)
+	if err != nil {
+		return nil, err
+	}
+	c := exec.Command(n.program, append(append([]string{}, n.flags...), filepath.Join(n.dir, "node.mjs"), n.client, string(text))...)
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	c.Env = append(os.Environ(), "NODE_NO_WARNINGS=1")
+	if p.tls {
+		c.Env = append(c.Env, "NODE_TLS_REJECT_UNAUTHORIZED=0") // the lab's own certificate
+	}
+	in, err := c.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	said, err := os.Create(filepath.Join(directory(t), "node.err"))
+	if err != nil {
+		return nil, err
+	}
+	defer said.Close()
+	c.Stderr = said
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	r := &run{words: make(chan word, 1000)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(r.words)
+		lines := bufio.NewReader(out)
+		for {
+			line, err := lines.ReadBytes('\n')
+			if err != nil {
+				break
+			}
+			var w word
+			if json.Unmarshal(line, &w) == nil {
+				r.words <- w
+			}
+		}
+		if err := c.Wait(); err != nil {
+			text, _ := os.ReadFile(said.Name())
+			r.words <- word{What: "fault", Text: fmt.Sprintf("node: %v: %s", err, text)}
+		}
+	}()
+	r.goOn = func() { _, _ = io.WriteString(in, "\n") }
+	r.finish = func() {
+		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
+		<-done
+	}
+	return r, nil
+}
+
+// chromium runs the client in a page.
+type chromium struct {
+	browser *browser
+	pages   *httptest.Server
+
+	mu   sync.Mutex
+	last int                 // guarded by mu
+	runs map[string]*pageRun // guarded by mu
+}
+
+type pageRun struct {
+	task  task
+	words chan word
+	goOn  chan struct{}
+	ended chan struct{}
+}
+
+func newChromium(t testing.TB) *chromium {
+	t.Helper()
+	c := &chromium{runs: map[string]*pageRun{}}
+	c.pages = httptest.NewServer(c)
+	t.Cleanup(c.pages.Close)
+	c.browser = startBrowser(t)
+	return c
+}
+
+func (c *chromium) name() string { return "chromium" }
+
+func (c *chromium) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	switch r.URL.Path {
+	case "/page.html", "/run.mjs":
+		http.ServeFileFS(w, r, scripts, "js"+r.URL.Path)
+		return
+	case "/culvert.js":
+		http.ServeFile(w, r, os.Getenv("LAB_CLIENT"))
+		return
+	}
+	c.mu.Lock()
+	run := c.runs[r.FormValue("id")]
+	c.mu.Unlock()
+	if run == nil {
+		http.NotFound(w, r)
+		return
+	}
+	switch r.URL.Path {
+	case "/task":
+		_ = json.NewEncoder(w).Encode(run.task)
+	case "/go":
+		select {
+		case <-run.goOn:
+		case <-run.ended:
+		case <-r.Context().Done():
+		}
+	case "/tell":
+		var told word
+		if err := json.NewDecoder(r.Body).Decode(&told); err != nil {
+			told = word{What: "fault", Text: fmt.Sprintf("not a word: %v", err)}
+		}
+		select {
+		case run.words <- told:
+		case <-run.ended:
+		}
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func (c *chromium) begin(_ testing.TB, p *path, k task) (*run, error) {
+	if os.Getenv("LAB_CLIENT") != "" {
+		k.Client = "/culvert.js"
+	}
+	one := &pageRun{task: k, words: make(chan word, 1000), goOn: make(chan struct{}, 8), ended: make(chan struct{})}
+	c.mu.Lock()
+	c.last++
+	id := fmt.Sprint(c.last)
+	c.runs[id] = one
+	c.mu.Unlock()
+	shut, err := c.browser.open(c.pages.URL+"/page.html?id="+id, p.proxy)
+	if err != nil {
+		return nil, err
+	}
+	var once sync.Once
+	return &run{
+		words: one.words,
+		goOn:  func() { one.goOn <- struct{}{} },
+		finish: func() {
+			once.Do(func() {
+				c.mu.Lock()
+				delete(c.runs, id)
+				c.mu.Unlock()
+				close(one.ended)
+				shut()
+			})
+		},
+	}, nil
+}
+
+// startSlots bound how many clients start at a time, so that their time to the
+// first message is theirs and not the machine's.
+var startSlots = make(chan struct{}, 2)
+
+func takeSlot(ctx context.Context) (release func(), err error) {
+	select {
+	case startSlots <- struct{}{}:
+		var once sync.Once
+		return func() { once.Do(func() { <-startSlots }) }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// elapsed turns a client's milliseconds into a duration.
+func elapsed(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
