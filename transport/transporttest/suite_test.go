@@ -1,0 +1,74 @@
+package transporttest_test
+
+import (
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/store/memory"
+	"github.com/culvertd/culvert/transport"
+	"github.com/culvertd/culvert/transport/poller"
+	"github.com/culvertd/culvert/transport/stream"
+	"github.com/culvertd/culvert/transport/transporttest"
+	"github.com/culvertd/culvert/transport/wire"
+	"github.com/culvertd/culvert/transport/ws"
+)
+
+// TestTransports runs the laws against the real engine, hub and memory store,
+// with a goroutine for every connection.
+func TestTransports(t *testing.T) {
+	transporttest.Run(t, func(t testing.TB, l net.Listener, s transporttest.Setup) transporttest.Running {
+		return start(t, l, s, transport.Options{}, nil)
+	})
+}
+
+// TestTransportsPolled runs them with one poller for all connections, as
+// culvert serve does.
+func TestTransportsPolled(t *testing.T) {
+	transporttest.RunTCP(t, func(t testing.TB, l net.Listener, s transporttest.Setup) transporttest.Running {
+		return start(t, l, s, transport.Options{}, poller.New())
+	})
+}
+
+const pageHeartbeat = "--heartbeat--"
+
+// start starts a server that Stop stops, and with it the poller.
+func start(t testing.TB, l net.Listener, s transporttest.Setup, o transport.Options, p *poller.Poller) transporttest.Running {
+	t.Helper()
+	store, err := memory.New(memory.Options{HistoryMessages: s.HistoryMessages, HistoryBytes: s.HistoryBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Hub.Framings = wire.Framings(wire.Options{PageHeartbeat: pageHeartbeat})
+	h, err := hub.New(store, s.Hub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets := ws.New(ws.Options{Hub: h, PageHeartbeat: pageHeartbeat, Poller: p})
+	streams := stream.New(stream.Options{Hub: h, Poller: p})
+	engine, err := transport.New(h, transport.Transports{WebSocket: sockets, SSE: streams.SSE, NDJSON: streams.NDJSON}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := &http.Server{
+		Handler: engine, ErrorLog: log.New(io.Discard, "", 0),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+	}
+	done := make(chan error, 1)
+	go func() { done <- web.Serve(l) }()
+	return transporttest.Running{Hub: h, Stop: func() {
+		web.Close()
+		<-done
+		h.Close()
+		store.Close()
+		sockets.Wait()
+		streams.Wait()
+		if p != nil {
+			p.Close()
+		}
+	}}
+}
