@@ -35,6 +35,7 @@ func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, q read.Reques
 		p.Tune(h.o.Tuning)
 		g.Open(p)
 		sub.Start()
+		h.probe(sub, q, form)
 		if p.Poll(pl, p) != nil {
 			sub.End(hub.End{})
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/store/memory"
 	"github.com/culvertd/culvert/transport/codes"
+	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/read"
 	"github.com/culvertd/culvert/transport/stream"
 	"github.com/culvertd/culvert/transport/transporttest"
@@ -282,6 +283,17 @@ func TestProbe(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestProbePolled: so too where one poller reads all connections.
+func TestProbePolled(t *testing.T) {
+	pl := poller.New()
+	t.Cleanup(pl.Close) // After the connections, which start ends.
+	s := start(t, loopback(t), hub.Options{})
+	s.handler = stream.New(stream.Options{Hub: s.hub, Poller: pl})
+	c, _, br := s.answer(get("/sse/a?probe=1&heartbeat=60"))
+	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	until(t, br, "event: heartbeat\n")
 }
 
 // TestRefused: what cannot be served is answered as plain HTTP.
