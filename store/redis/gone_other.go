@@ -1,8 +1,0 @@
-//go:build !unix
-
-package redis
-
-import "net"
-
-// gone cannot be seen here.
-func gone(net.Conn) bool { return false }

@@ -1,0 +1,640 @@
+import type * as api from "./api";
+import { Place, parseCursor } from "./cursor";
+import { Emitter } from "./emitter";
+import { Env, environment, onWake } from "./env";
+import { CulvertError, asError, told } from "./errors";
+import { Habits } from "./habits";
+import { Http, escape } from "./http";
+import type { End, Envelope, Owner, Pipe } from "./pipe";
+import { Poller, Polled } from "./poll";
+import { Queue, Sender } from "./queue";
+import { Room, Rooms, Took } from "./room";
+import { Stream, forms } from "./stream";
+import { Timers, backoff, sleep } from "./timer";
+import { Ws } from "./ws";
+
+/** How long the WebSocket is alone before plain requests begin beside it. */
+const headStart = 300;
+/** How long a WebSocket is waited for before streams are tried. */
+const wsPatience = 2000;
+/** When better transports are tried again, after the connection was made and after each other. */
+const probes = [30e3, 120e3, 600e3, 1800e3];
+/** A connection that held so long ends a series of failures. */
+const stable = 10e3;
+/** Longer places go into bodies and commands: some paths refuse URLs of more than 2 KB. */
+const urlLimit = 1500;
+
+const none = () => {};
+
+/**
+ * The connection: which pipe is used, when another one is tried, and what is believed of the network. The rooms' places
+ * and the unanswered publishes are all its state, so that any pipe can take over from any other.
+ */
+export class Connection implements Owner, Polled, Sender, Rooms {
+  state: api.State = "idle";
+  transport: api.Transport | null = null;
+  reason = "no room yet";
+  readonly events = new Emitter();
+  readonly env: Env;
+  readonly http: Http;
+  readonly habits: Habits;
+  readonly queue: Queue;
+  readonly rooms = new Map<string, Room>();
+  readonly id: string;
+
+  /** What carries messages now, and has shown that it does. */
+  private active?: Pipe;
+  /** What is being tried. */
+  private ws?: Ws;
+  private stream?: Stream;
+  private poller: Poller;
+
+  private allowed: readonly api.Transport[];
+  private timers: Timers;
+  private asleep: () => void;
+  /** Failed attempts in a row. */
+  private tries = 0;
+  /** Each start from nothing ends what the one before had begun. */
+  private round = 0;
+  private climbing = false;
+  private climbed = false;
+  private probe = 0;
+  private checking = false;
+  private changing = false;
+  private post = false;
+  /** What broke, until it is known whether the network did. */
+  private suspect?: { pipe: Pipe; at: number };
+  /** Why the better transports are not in use. */
+  private why: { [name: string]: string } = {};
+
+  constructor(url: string, options: api.Options) {
+    const env = (this.env = environment(options));
+    this.http = new Http(env, options, url);
+    this.id = options.client || (env.clock.random().toString(36).slice(2) + env.clock.random().toString(36).slice(2)).slice(0, 20);
+    this.allowed = options.transports || [];
+    this.timers = new Timers(env);
+    this.habits = new Habits(env, "culvert " + this.http.base);
+    this.poller = new Poller(this, this.http, this.habits);
+    this.queue = new Queue(this, this.http, options.queue || {});
+    this.asleep = onWake((reason) => this.wake(reason));
+  }
+
+  // State
+
+  private get over() {
+    return this.state == "closed" || this.state == "failed";
+  }
+
+  private allows(t: api.Transport) {
+    return !this.allowed.length || this.allowed.indexOf(t) >= 0;
+  }
+
+  private set(state: api.State, reason: string, more?: { error?: CulvertError; retryIn?: number }) {
+    const transport = this.active ? this.active.kind : null;
+    if (state == this.state && transport == this.transport && reason == this.reason) return;
+    this.state = state;
+    this.transport = transport;
+    this.reason = reason;
+    const event: api.StateEvent = Object.assign({ type: "state" as const, state, transport, reason }, more);
+    this.events.emit("state", event);
+    Array.from(this.rooms.values()).forEach((room) => room.events.emit("state", event));
+  }
+
+  private dropAll() {
+    this.round++;
+    this.climbing = this.climbed = false;
+    this.suspect = undefined;
+    this.timers.clearAll();
+    this.poller.close();
+    for (const pipe of [this.ws, this.stream, this.active]) if (pipe) pipe.close();
+    this.ws = this.stream = this.active = undefined;
+  }
+
+  /** The server refused for good. */
+  private fail(error: CulvertError) {
+    if (this.over) return;
+    this.dropAll();
+    this.set("failed", error.message, { error });
+    this.queue.stop(error);
+  }
+
+  close() {
+    const error = new CulvertError("closed", "the client was closed; what was not answered may have happened");
+    this.dropAll();
+    this.asleep();
+    this.set("closed", "closed");
+    this.queue.stop(error);
+    Array.from(this.rooms.values()).forEach((room) => room.end());
+    this.rooms.clear();
+  }
+
+  use(transports: readonly api.Transport[] = []) {
+    this.allowed = transports;
+    this.reconnect("other transports are allowed");
+  }
+
+  reconnect(reason = "asked to") {
+    if (this.state == "closed") return;
+    this.dropAll();
+    this.queue.stop();
+    this.habits.forgive();
+    this.tries = this.probe = 0;
+    this.start(reason);
+  }
+
+  // From nothing to a connection
+
+  /** Tries everything: the WebSocket at once, plain requests a little later. */
+  private start(reason: string, pollAfter?: number) {
+    this.timers.clear("retry", "stable", "watch", "overlap", "probe");
+    this.round++;
+    this.climbing = this.climbed = false;
+    if (this.over) return;
+    if (!this.rooms.size) {
+      this.set("idle", "no room to read");
+      return this.queue.pump();
+    }
+    this.set("connecting", reason);
+    if (this.allows("websocket") && (!this.habits.isDemoted("websocket") || this.tries > 1)) this.openWs();
+    if (!this.allows("poll") && !this.allows("sse")) {
+      if (!this.ws) this.wait(new CulvertError("network", this.why.websocket || "no WebSocket here"));
+      return;
+    }
+    if (pollAfter == null) pollAfter = this.ws && !this.habits.bad("websocket") ? headStart : 0;
+    this.timers.set("poll", pollAfter, () => this.poller.start());
+  }
+
+  /** Plain requests begin now, if they were to begin later. */
+  private hurry() {
+    if (this.timers.has("poll")) this.timers.set("poll", 0, () => this.poller.start());
+  }
+
+  /** Out of reach: waits, and starts again. */
+  private wait(error: CulvertError) {
+    if (this.over || this.active) return;
+    const retryIn = Math.max(backoff(this.env, ++this.tries), error.retryAfter || 0);
+    this.timers.clear("poll");
+    this.set("waiting", error.message, { error, retryIn });
+    this.timers.set("retry", retryIn, () => this.start("trying again"));
+  }
+
+  private openWs() {
+    if (this.ws) return;
+    if (!this.env.WebSocket) {
+      this.why.websocket = "there is no WebSocket here";
+      return;
+    }
+    const { rooms, query } = this.target(urlLimit);
+    this.ws = new Ws(this, this.http, this.http.address("/rooms/" + rooms + "/ws", query));
+  }
+
+  private openStream(form: number) {
+    const { rooms, query } = this.target();
+    if (this.stream) this.stream.close();
+    return (this.stream = new Stream(this, this.http, form, rooms, query));
+  }
+
+  /** Parameters of a read: rooms that start alike, and no more than fit into a URL where that matters. */
+  private target(limit = Infinity): { rooms: string; query: string } {
+    const names: string[] = [];
+    const places: string[] = [];
+    let start: string | undefined;
+    let size = 0;
+    let presence = false;
+    this.rooms.forEach((room) => {
+      const cursor = room.cursor;
+      const own = JSON.stringify(room.start);
+      size += room.name.length + (cursor || "").length + 2;
+      if (names.length && size > limit) return;
+      if (cursor) places.push(cursor);
+      else if (start == null) start = own;
+      else if (start != own) return;
+      names.push(room.name);
+      presence = presence || !!room.options.presence;
+    });
+    const { last, from } = JSON.parse(start || "{}");
+    const heartbeat = this.habits.heartbeat();
+    const query = Object.entries({
+      client: this.id,
+      cursor: places.join() || undefined,
+      last,
+      from,
+      presence: presence ? 1 : undefined,
+      heartbeat: heartbeat || undefined,
+    });
+    return {
+      rooms: names.join(),
+      query: query.filter(([, v]) => v != null).map(([k, v]) => k + "=" + escape(String(v))).join("&"),
+    };
+  }
+
+  // Polled
+
+  unplaced() {
+    return Array.from(this.rooms.values()).some((room) => !room.place);
+  }
+
+  async pollOnce(wait: number, timeout: number, abort?: AbortController, stale = () => false): Promise<boolean> {
+    const { rooms, query } = this.target();
+    if (!rooms) return false;
+    const { clock } = this.env;
+    const began = clock.now();
+    const text = query + "&wait=" + wait;
+    const post = this.post || rooms.length + text.length > urlLimit;
+    let a: any;
+    try {
+      a = await this.http.json("/rooms/" + rooms + "/poll", post ? "" : text, post ? text : undefined, timeout, abort);
+      if (a.protocol != 1 || !Array.isArray(a.messages) || typeof a.cursor != "string") throw new CulvertError("bad_answer", "an answer that is not Culvert's");
+    } catch (e) {
+      // Some paths treat methods differently.
+      if (!stale() && !asError(e).final) this.post = !this.post;
+      throw e;
+    }
+    if (stale()) return false;
+    if (!wait) this.http.measured(clock.now() - began);
+    this.http.clock(a.time);
+    let fresh = false;
+    for (const m of a.messages) fresh = this.take(m, this.poller) || fresh;
+    fresh = this.stand(a.cursor, this.poller) || fresh;
+    if (a.bye) throw told(a.bye, { retryAfter: a.bye.after_ms }) || new CulvertError("draining", "the server is going down");
+    return fresh;
+  }
+
+  pollWorked() {
+    this.timers.clear("poll");
+    this.judgeSuspect();
+    if (!this.rooms.size) return false;
+    if (!this.active && this.allows("poll")) this.switchTo(this.poller);
+    if (!this.unplaced()) this.climb();
+    return this.active ? this.active == this.poller : this.unplaced();
+  }
+
+  pollFailed(error: CulvertError) {
+    if (error.final) return this.fail(error);
+    this.suspect = undefined;
+    if (this.active == this.poller) this.active = undefined;
+    if (!this.active) this.wait(error);
+  }
+
+  private judgeSuspect() {
+    const { suspect } = this;
+    this.suspect = undefined;
+    if (suspect) this.habits.died(suspect.pipe, false, suspect.at);
+  }
+
+  // Upwards
+
+  /** Tries what is better than polls, or than what there is. */
+  private async climb(demoted?: boolean) {
+    if (this.climbing || this.climbed) return;
+    this.climbing = true;
+    const { round } = this;
+    const gone = () => round != this.round || this.over;
+    if (this.allows("websocket") && (demoted || !this.habits.isDemoted("websocket")) && !this.on("websocket")) this.openWs();
+    if (this.ws) await Promise.race([this.ws.settled, sleep(this.env, Math.max(wsPatience, 4 * this.http.rtt))]);
+    if (this.allows("sse")) {
+      const best = this.habits.memory.get("form") - 1;
+      const rank = (form: number) => (form == best ? -1 : form + (this.habits.bad("sse" + form) ? forms.length : 0));
+      for (const form of forms.map((_, i) => i).sort((a, b) => rank(a) - rank(b))) {
+        if (gone() || this.on("websocket") || this.on("sse")) break;
+        if (!demoted && this.habits.isDemoted("sse" + form)) continue;
+        const verdict = await this.openStream(form).verdict;
+        if (verdict != "good" && !gone()) this.why.sse = "streams: " + verdict;
+      }
+    }
+    if (gone()) return;
+    this.climbing = false;
+    this.climbed = true;
+    if (this.active) this.explain();
+    else if (!this.ws && !this.timers.has("retry")) this.wait(new CulvertError("network", this.why.sse || "nothing that is allowed works"));
+  }
+
+  private on(kind: api.Transport) {
+    return !!this.active && this.active.kind == kind;
+  }
+
+  /** The best there is may not be the best there can be. */
+  private planProbe() {
+    const { active } = this;
+    if (!active || active.kind == "websocket" || (!this.allows("websocket") && (active.kind == "sse" || !this.allows("sse")))) return;
+    if (this.timers.has("probe")) return;
+    this.timers.set("probe", probes[Math.min(this.probe++, probes.length - 1)], () => {
+      this.climbed = false;
+      this.climb(true);
+      this.planProbe();
+    });
+  }
+
+  proven(pipe: Pipe) {
+    if (pipe == this.stream) this.habits.memory.set("form", this.stream.form + 1);
+    if (pipe == this.stream && this.on("websocket")) return pipe.close();
+    this.judgeSuspect();
+    this.switchTo(pipe);
+  }
+
+  private switchTo(pipe: Pipe) {
+    const before = this.active;
+    this.active = pipe;
+    this.habits.worked(pipe.name);
+    delete this.why[pipe.kind];
+    this.timers.clear("retry", "poll", "overlap", "check");
+    if (before && before != pipe) before.close();
+    if (pipe != this.poller) this.poller.close();
+    if (pipe == this.stream) this.stream = undefined;
+    if (pipe == this.ws) {
+      this.ws = undefined;
+      if (this.stream) this.stream.close();
+      this.stream = undefined;
+      this.timers.clear("probe");
+    }
+    if (!this.timers.has("stable")) this.timers.set("stable", stable, () => (this.tries = 0));
+    if (pipe.kind == "sse" && pipe.broken.size) this.timers.set("renew", 500, () => this.renew());
+    const overlap = this.habits.overlap(pipe.kind);
+    if (overlap) this.timers.set("overlap", overlap, () => this.renew());
+    this.explain();
+    this.watch();
+    this.planProbe();
+    this.queue.pump();
+  }
+
+  /** Says what is in use and why nothing better is. */
+  private explain() {
+    const { kind } = this.active!;
+    const better = kind == "websocket" ? [] : kind == "sse" ? [this.why.websocket] : [this.why.websocket, this.why.sse];
+    this.set("connected", better.filter((w) => w).join("; ") || (kind == "websocket" ? "proven by a round trip" : kind == "sse" ? "events come as they are sent" : "plain requests work"));
+  }
+
+  /** Opens another pipe of the kind in use, which takes over when it is proven. */
+  private async renew() {
+    const { active } = this;
+    if (!active || active == this.poller) return;
+    if (active.kind == "websocket") return this.openWs();
+    const { round } = this;
+    try {
+      while (this.unplaced()) await this.pollOnce(0, 5000 + this.http.patience);
+    } catch (e) {}
+    if (round != this.round || this.active != active || this.stream) return;
+    const verdict = await this.openStream((active as Stream).form).verdict;
+    if (verdict != "good" && this.active == active) this.lose(active, "streams: " + verdict, false);
+  }
+
+  // What pipes say
+
+  receive(m: Envelope, from: Pipe) {
+    switch (m.type) {
+      case "message":
+      case "gap":
+      case "presence":
+        this.take(m, from);
+        break;
+      case "hello":
+        this.http.clock(m.time);
+        this.stand(m.cursor, from);
+        if (from == this.ws) this.join(this.ws);
+        break;
+      case "heartbeat":
+        this.stand(m.cursor, from);
+        break;
+      case "bye":
+        from.close();
+        this.ended(from, {
+          error: told(m, { retryAfter: m.after_ms }) || new CulvertError("draining", "the server ended the connection"),
+          told: true,
+          reconnect: m.reconnect == "now" || m.reconnect == "never" ? m.reconnect : "backoff",
+        });
+    }
+  }
+
+  /** Delivers an event; true where it was new. */
+  private take(m: any, from: Pipe): boolean {
+    const room = m && this.rooms.get(m.room);
+    if (!room) return false;
+    const took = room.take(m);
+    if (took == Took.Hole) this.mend(room, from);
+    return took == Took.Fresh;
+  }
+
+  /** Compares where a pipe says that it stands with what came through. */
+  private stand(cursor: unknown, from: Pipe): boolean {
+    let fresh = false;
+    parseCursor(cursor).forEach((place: Place, name) => {
+      const room = this.rooms.get(name);
+      if (!room || from.broken.has(name)) return;
+      const took = room.stand(place);
+      if (took == Took.Hole) this.mend(room, from);
+      fresh = fresh || took == Took.Fresh;
+    });
+    return fresh;
+  }
+
+  /** A pipe went on after messages that did not come: it is asked for them. */
+  private mend(room: Room, pipe: Pipe) {
+    // The next poll says where we are anyway.
+    if (pipe == this.poller || pipe.broken.has(room.name)) return;
+    pipe.broken.add(room.name);
+    if (pipe.kind == "websocket") {
+      (pipe as Ws).command({ type: "unsubscribe", room: room.name }).catch(none);
+      this.subscribe(pipe as Ws, room);
+    } else if (pipe == this.active) {
+      this.pollOnce(0, 5000).catch(none);
+      if (!this.timers.has("renew")) this.timers.set("renew", 500, () => this.renew());
+    }
+  }
+
+  ended(pipe: Pipe, end: End) {
+    const { error } = end;
+    if (pipe == this.ws) this.ws = undefined;
+    if (pipe == this.stream) this.stream = undefined;
+    if (end.reconnect == "never") return this.fail(error);
+    this.why[pipe.kind] = error.message;
+    if (pipe != this.active) {
+      // It was only tried.
+      if (!end.told) this.habits.failed(pipe.name);
+      if (this.active) return;
+      if (pipe.kind == "websocket" && !this.allows("poll") && !this.allows("sse")) this.wait(error);
+      else if (end.told && error.retryAfter) this.wait(error);
+      else this.hurry();
+      return;
+    }
+    this.active = undefined;
+    const age = this.env.clock.now() - pipe.since;
+    if (age > 15e3) this.probe = 0;
+    if (end.told && (end.reconnect == "backoff" || age < 5000)) {
+      this.round++;
+      return this.wait(error);
+    }
+    if (!end.told) this.suspect = { pipe, at: this.env.clock.now() };
+    this.start(error.message, 0);
+  }
+
+  // Rooms on a WebSocket
+
+  /** Asks for the rooms that were not in its URL. */
+  private join(ws: Ws) {
+    this.rooms.forEach((room) => {
+      if (!ws.joined.has(room.name)) this.subscribe(ws, room);
+    });
+  }
+
+  private subscribe(ws: Ws, room: Room) {
+    const { name } = room;
+    ws.joined.add(name);
+    ws.command(Object.assign({ type: "subscribe", room: name, presence: !!room.options.presence }, room.place ? { cursor: room.cursor } : room.start)).then(
+      (reply) => {
+        ws.broken.delete(name);
+        this.stand(reply.cursor, ws);
+      },
+      (e: CulvertError) => {
+        if (ws != this.ws && ws != this.active) return;
+        if (e.final) this.fail(e);
+        else sleep(this.env, e.retryAfter || 1000).then(() => ws.joined.has(name) && this.rooms.get(name) == room && this.subscribe(ws, room));
+      },
+    );
+  }
+
+  // Liveness
+
+  private watch() {
+    const { active } = this;
+    if (!active || active == this.poller) return this.timers.clear("watch");
+    const due = () => active.heard + active.heartbeat * 1000 + this.http.patience - this.env.clock.now();
+    this.timers.set("watch", Math.max(due(), 10), () => {
+      if (active != this.active) return;
+      if (due() > 0) this.watch();
+      else this.check("silent for " + Math.round((this.env.clock.now() - active.heard) / 1000) + " s");
+    });
+  }
+
+  /**
+   * Races a poll against the pipe in use: if the poll is answered and the pipe has said nothing (or what `fine` asks
+   * for is not so), it is lost.
+   */
+  private async check(why: string, fine?: () => boolean) {
+    const pipe = this.active;
+    if (!pipe || pipe == this.poller || this.checking || this.over) return;
+    const { clock } = this.env;
+    const began = clock.now();
+    const well = fine || (() => pipe.heard > began);
+    this.checking = true;
+    if (pipe.kind == "websocket") (pipe as Ws).command({ type: "ping" }).catch(none);
+    let error: CulvertError | undefined;
+    try {
+      await this.pollOnce(0, 5000 + this.http.patience);
+    } catch (e) {
+      error = asError(e);
+    }
+    // A poll may be faster than a pong.
+    if (!error && !well()) await sleep(this.env, Math.max(2 * this.http.rtt, 300));
+    this.checking = false;
+    if (pipe != this.active || this.over) return;
+    if (well()) this.watch();
+    else if (error && error.final) this.fail(error);
+    else this.lose(pipe, why, !error);
+  }
+
+  /** A pipe in use is given up. */
+  private lose(pipe: Pipe, why: string, reachable: boolean) {
+    pipe.close();
+    this.active = undefined;
+    this.why[pipe.kind] = why;
+    if (reachable) this.habits.died(pipe, true, this.env.clock.now());
+    this.start(why, 0);
+  }
+
+  /** The network may be another one, or time has passed unseen. */
+  private wake(reason: string) {
+    const { active } = this;
+    if (this.over || !this.rooms.size) return;
+    if (reason == "online" || reason == "network changed") {
+      this.habits.forgive();
+      this.probe = 0;
+      this.climbed = false;
+    }
+    if (!active) {
+      if (this.timers.has("retry")) this.start(reason);
+    } else if (active == this.poller) {
+      this.poller.again();
+    } else if (active.kind == "websocket" || active.heard + active.heartbeat * 1000 + this.http.patience < this.env.clock.now()) {
+      this.check(reason);
+    } else if (active.heard + 5000 < this.env.clock.now()) {
+      // A stream cannot be asked whether it is there.
+      this.renew();
+    }
+    if (active && active.kind != "websocket" && !this.climbed) this.climb(true);
+  }
+
+  // Sender
+
+  route() {
+    const { active } = this;
+    if (active && active.kind == "websocket") return active as Ws;
+    return active || !this.rooms.size ? ("http" as const) : undefined;
+  }
+
+  unanswered(answered: () => boolean) {
+    this.check("a publish was not answered", this.on("websocket") ? answered : undefined);
+  }
+
+  /** What was published into a room that is read must come through. */
+  acknowledged(p: api.Published) {
+    const room = this.rooms.get(p.room);
+    const pipe = this.active;
+    if (!room || !pipe || p.offset == null || this.timers.has("check")) return;
+    this.timers.set("check", 3000 + 2 * this.http.rtt, () => {
+      const at = room.place;
+      if (pipe == this.active && at && at.epoch == p.epoch && at.offset < p.offset!) this.check("a message did not come through");
+    });
+  }
+
+  // Rooms
+
+  room(name: string, options: api.RoomOptions): Room {
+    if (!/^[A-Za-z0-9._~:@-]{1,200}$/.test(name) || name == "." || name == "..")
+      throw new CulvertError("bad_room", "not a room name", { final: true, allowed: "1-200 bytes of A-Z a-z 0-9 . _ ~ : @ -" });
+    if (this.state == "closed") throw new CulvertError("closed", "the client was closed");
+    let room = this.rooms.get(name);
+    if (!room) {
+      room = new Room(this, name, options);
+      this.rooms.set(name, room);
+      this.changed();
+    }
+    return room;
+  }
+
+  leave(room: Room) {
+    this.rooms.delete(room.name);
+    room.end();
+    for (const pipe of [this.ws, this.active]) {
+      if (pipe && pipe.kind == "websocket" && (pipe as Ws).joined.delete(room.name)) (pipe as Ws).command({ type: "unsubscribe", room: room.name }).catch(none);
+    }
+    this.changed();
+  }
+
+  /** There are other rooms now; those asked for in one go are read together. */
+  private changed() {
+    if (this.changing) return;
+    this.changing = true;
+    Promise.resolve().then(() => {
+      this.changing = false;
+      if (this.over) return;
+      if (!this.rooms.size) {
+        this.dropAll();
+        return this.start("");
+      }
+      if (this.state == "idle") return this.start("the first room");
+      if (this.ws && this.ws.open) this.join(this.ws);
+      const { active } = this;
+      if (active && active.kind == "websocket") this.join(active as Ws);
+      else if (active && active.kind == "sse") this.renew();
+      else this.poller.again();
+    });
+  }
+
+  publish(room: string, data: unknown, o?: api.PublishOptions) {
+    return this.queue.add(room, data, o);
+  }
+
+  get(path: string, query: string) {
+    return this.http.json(path, query);
+  }
+}

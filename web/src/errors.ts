@@ -1,0 +1,34 @@
+import type * as api from "./api";
+
+/** What else an error can say. */
+export interface More {
+  status?: number;
+  allowed?: string;
+  retryAfter?: number;
+  final?: boolean;
+}
+
+export class CulvertError extends Error implements api.CulvertError {
+  readonly code: string;
+  readonly status?: number;
+  readonly allowed?: string;
+  readonly retryAfter?: number;
+  readonly final!: boolean;
+  constructor(code: string, message: string, more?: More) {
+    super(message);
+    this.name = "CulvertError";
+    this.code = code;
+    Object.assign(this, { final: false }, more);
+  }
+}
+
+/** Anything that was thrown, as an error of ours. */
+export const asError = (e: any, code = "network"): CulvertError =>
+  e instanceof CulvertError ? e : new CulvertError(code, (e && e.message) || "no answer");
+
+/** The error object of an answer, reply or frame: {"code","message","allowed","retry_after_ms"}. */
+export function told(o: any, more?: More): CulvertError | undefined {
+  if (!o || typeof o.code != "string") return;
+  const ms = o.retry_after_ms;
+  return new CulvertError(o.code, String(o.message), Object.assign({ allowed: o.allowed }, more, ms >= 0 && { retryAfter: ms }));
+}

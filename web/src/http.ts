@@ -1,0 +1,145 @@
+import { afterStatus } from "./codes";
+import { Env, pageOrigin, pageURL } from "./env";
+import { CulvertError, asError, told } from "./errors";
+import type { Options } from "./api";
+
+/** Longer waits than this are not taken from anybody. */
+const longestRetry = 5 * 60e3;
+
+/** What may be in a query or in a form as it is. */
+export const escape = (s: string) => encodeURIComponent(s).replace(/%3D/g, "=").replace(/%2C/g, ",");
+
+/** Plain requests, which are preflight-free: GET, and POST of text/plain. */
+export class Http {
+  /** Smoothed round trip in milliseconds, 0 if not known. */
+  rtt = 0;
+  /** The server's clock minus ours, in milliseconds. */
+  skew = 0;
+  readonly base: string;
+
+  private nonce: string;
+  private count = 0;
+  private known?: string | Promise<string>;
+  /** Authorization is for our own origin, where it needs no preflight, until something on the way removes it. */
+  private inURL: boolean;
+
+  constructor(readonly env: Env, private options: Options, url: string) {
+    const u = new URL(url, pageURL || undefined);
+    this.base = u.origin + u.pathname.replace(/\/+$/, "");
+    this.inURL = !!pageOrigin && pageOrigin != u.origin;
+    this.nonce = env.clock.random().toString(36).slice(2, 8);
+  }
+
+  /** How long an answer may take beyond what it has to. */
+  get patience() {
+    return Math.max(3 * this.rtt, 3000);
+  }
+
+  measured(ms: number) {
+    this.rtt = this.rtt ? 0.7 * this.rtt + 0.3 * ms : ms || 1;
+  }
+
+  clock(time: unknown) {
+    if (typeof time == "number") this.skew = time - this.env.clock.date() + this.rtt / 2;
+  }
+
+  /** The token, or "" where there is none; a new one if the old one has expired. */
+  private async token(): Promise<string> {
+    const t = this.options.token;
+    if (!t) return "";
+    try {
+      if (!this.known) this.known = typeof t == "string" ? t : t();
+      return String(await this.known);
+    } catch (e) {
+      this.known = undefined;
+      throw new CulvertError("token_failed", "the token function failed: " + ((e as any) || {}).message);
+    }
+  }
+
+  /** Asks for another token next time; false where there is none. */
+  expired(): boolean {
+    this.known = undefined;
+    this.inURL = true;
+    return typeof this.options.token == "function";
+  }
+
+  /** An address with its token, for WebSockets. Without a token there is nothing to wait for. */
+  address(path: string, query: string): string | Promise<string> {
+    const at = (token: string) => this.base.replace(/^http/, "ws") + path + "?" + query + (token && "&token=" + escape(token));
+    return this.options.token ? this.token().then(at) : at("");
+  }
+
+  /** Sends a request; POST if there is a body. The answer has not been looked at. */
+  async send(path: string, query: string, body?: string, accept?: string, signal?: AbortSignal): Promise<Response> {
+    const headers: { [name: string]: string } = {};
+    if (accept) headers.Accept = accept;
+    const token = await this.token();
+    // A number that is never the same keeps caches and collapsing proxies off.
+    query += (query && "&") + "n=" + this.nonce + ++this.count;
+    if (token) {
+      if (this.inURL) query += "&token=" + escape(token);
+      else headers.Authorization = "Bearer " + token;
+    }
+    const init: RequestInit = { method: body == null ? "GET" : "POST", headers, body, signal };
+    if (pageURL) {
+      // Runtimes without pages need not know these.
+      init.cache = "no-store";
+      init.credentials = this.options.credentials ? "include" : "omit";
+    }
+    return this.env.fetch(this.base + path + "?" + query, init);
+  }
+
+  /** What an answer that is no success means. */
+  async refusal(res: Response): Promise<CulvertError> {
+    const status = res.status;
+    let error: CulvertError | undefined;
+    const more = { status, retryAfter: this.retryAfter(res) };
+    try {
+      // Only what is Culvert's own word is final: proxies refuse today and let through tomorrow.
+      error = told(JSON.parse(await res.text()).error, Object.assign({ final: afterStatus(status) == "never" }, more));
+    } catch (e) {}
+    return error || new CulvertError("bad_answer", "HTTP status " + status + ", not from Culvert", more);
+  }
+
+  private retryAfter(res: Response): number | undefined {
+    const text = res.headers.get("Retry-After");
+    if (!text) return;
+    const ms = /^\d+$/.test(text) ? +text * 1000 : Date.parse(text) - this.env.clock.date();
+    return ms >= 0 ? Math.min(ms, longestRetry) : undefined;
+  }
+
+  /** Sends a request and gives the JSON of its answer, or throws a CulvertError. */
+  async json(path: string, query: string, body?: string, timeout = 10e3, abort = new AbortController()): Promise<any> {
+    const { clock } = this.env;
+    let timer: any;
+    const late = new Promise<never>((_, no) => {
+      timer = clock.setTimeout(() => {
+        no(new CulvertError("timeout", "no answer in " + Math.round(timeout / 1000) + " s"));
+        abort.abort();
+      }, timeout);
+    });
+    try {
+      return await Promise.race([late, this.attempt(path, query, body, abort.signal)]);
+    } catch (e) {
+      throw asError(e);
+    } finally {
+      clock.clearTimeout(timer);
+    }
+  }
+
+  private async attempt(path: string, query: string, body: string | undefined, signal: AbortSignal, again?: boolean): Promise<any> {
+    const res = await this.send(path, query, body, "application/json", signal);
+    if (!res.ok) {
+      const error = await this.refusal(res);
+      if (!again && (res.status == 401 || error.code == "token_expired") && this.expired())
+        return this.attempt(path, query, body, signal, true);
+      throw error;
+    }
+    const text = await res.text();
+    try {
+      const value = JSON.parse(text);
+      if (value && typeof value == "object") return value;
+    } catch (e) {}
+    throw new CulvertError("bad_answer", "an answer that is not Culvert's", { status: res.status, retryAfter: this.retryAfter(res) });
+  }
+}

@@ -1,0 +1,47 @@
+import type { Env } from "./env";
+
+const lifetime = 30 * 60e3;
+
+/**
+ * What was learned of the network between here and one server. It is kept for half an hour, for networks change, and
+ * only ever changes the order in which things are tried. Storage may be missing, full, blocked or full of nonsense.
+ */
+export class Memory {
+  private kept: { [name: string]: [unknown, number] } = {};
+
+  constructor(private env: Env, private key: string) {
+    this.load();
+  }
+
+  private load() {
+    try {
+      const kept = JSON.parse(this.env.storage!.getItem(this.key)!);
+      if (kept && typeof kept == "object") this.kept = kept;
+    } catch (e) {}
+  }
+
+  /** A number that was remembered, 0 for none. */
+  get(name: string): number {
+    const entry = this.kept[name];
+    if (!Array.isArray(entry)) return 0;
+    const age = this.env.clock.date() - entry[1];
+    return age >= 0 && age < lifetime && typeof entry[0] == "number" ? entry[0] : 0;
+  }
+
+  /** Remembers a number, 0 for none. */
+  set(name: string, value: number) {
+    if (!value && !this.get(name)) return;
+    this.load(); // Another tab may have learned something.
+    if (value) this.kept[name] = [value, this.env.clock.date()];
+    else delete this.kept[name];
+    try {
+      this.env.storage!.setItem(this.key, JSON.stringify(this.kept));
+    } catch (e) {}
+  }
+
+  all(): { [name: string]: number } {
+    const out: { [name: string]: number } = {};
+    for (const name of Object.keys(this.kept)) if (this.get(name)) out[name] = this.get(name);
+    return out;
+  }
+}

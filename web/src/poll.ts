@@ -1,0 +1,109 @@
+import { CulvertError, asError } from "./errors";
+import type { Habits } from "./habits";
+import type { Http } from "./http";
+import type { Pipe } from "./pipe";
+import { Timers, backoff } from "./timer";
+
+/** What a poller needs of its owner. */
+export interface Polled {
+  /** Some room has no place yet: the answer is wanted at once. */
+  unplaced(): boolean;
+  /** One poll, delivered unless `stale`; resolves with true where it brought something new. */
+  pollOnce(wait: number, timeout: number, abort?: AbortController, stale?: () => boolean): Promise<boolean>;
+  /** After each answer; false stops the polling. */
+  pollWorked(): boolean;
+  pollFailed(error: CulvertError): void;
+}
+
+/** Long-polls, one after the other: what works wherever plain requests do. */
+export class Poller implements Pipe {
+  readonly kind = "poll";
+  readonly name = "poll";
+  since = 0;
+  heard = 0;
+  heartbeat = 0;
+  readonly broken = new Set<string>();
+  running = false;
+
+  /** Seconds of the next wait. */
+  private wait = 5;
+  private life = 0;
+  /** Polls in a row that came back soon with nothing new. */
+  private idle = 0;
+  private abort?: AbortController;
+  private timers: Timers;
+
+  constructor(private owner: Polled, private http: Http, private habits: Habits) {
+    this.timers = new Timers(http.env);
+  }
+
+  start() {
+    if (this.running) return;
+    this.running = true;
+    this.loop(++this.life);
+  }
+
+  close() {
+    this.running = false;
+    this.life++;
+    this.timers.clearAll();
+    if (this.abort) this.abort.abort();
+  }
+
+  /** The rooms are others now. */
+  again() {
+    if (!this.running) return;
+    this.close();
+    this.start();
+  }
+
+  private async loop(life: number) {
+    const { clock } = this.http.env;
+    let now = true;
+    let failed = 0;
+    /** A wait that was cut after so many milliseconds, if the network is not to blame. */
+    let cut = 0;
+    this.since = clock.now();
+    for (;;) {
+      const wait = now || this.owner.unplaced() ? 0 : Math.min(this.wait, this.habits.longestWait());
+      const began = clock.now();
+      let fresh = false;
+      let error: CulvertError | undefined;
+      this.abort = new AbortController();
+      try {
+        fresh = await this.owner.pollOnce(wait, wait * 1000 + 5000 + this.http.patience, this.abort, () => life != this.life);
+      } catch (e) {
+        error = asError(e);
+      }
+      if (life != this.life) return;
+      const took = clock.now() - began;
+      this.idle = fresh || (took > 1000 && !error) ? 0 : this.idle + 1;
+      let pause = this.idle > 3 ? backoff(this.http.env, this.idle - 3) : 0;
+      if (error) {
+        if (error.final || error.retryAfter || failed++) {
+          this.running = false;
+          return this.owner.pollFailed(error);
+        }
+        // One failure is not yet a path that fails: is the network gone, or does something cap the time of an answer?
+        now = true;
+        if (wait && took > 1500) cut = took;
+        pause = Math.max(pause, 100 + 400 * clock.random());
+      } else {
+        this.heard = clock.now();
+        failed = 0;
+        if (cut) this.habits.cutWait(cut);
+        else if (wait && took > wait * 900) this.wait = Math.min(20, wait * 2);
+        cut = 0;
+        now = false;
+        if (!this.owner.pollWorked()) {
+          this.running = false;
+          return;
+        }
+        // In a busy room messages gather a little.
+        pause = Math.max(pause, 50 - took);
+      }
+      if (pause > 0) await new Promise<void>((done) => this.timers.set("pause", pause, done));
+      if (life != this.life) return;
+    }
+  }
+}

@@ -1,0 +1,162 @@
+import type * as api from "./api";
+import { Place, after, parseCursor, parsePlace, same } from "./cursor";
+import { CulvertError } from "./errors";
+import { escape } from "./http";
+import { Emitter } from "./emitter";
+import type { Envelope } from "./pipe";
+
+/** What became of an event: it was new; it was there before; what comes before it is missing. */
+export const enum Took {
+  Fresh,
+  Repeat,
+  Hole,
+}
+
+/** Whom a room asks. */
+export interface Rooms {
+  publish(room: string, data: unknown, o?: api.PublishOptions): Promise<api.Published>;
+  get(path: string, query: string): Promise<any>;
+  leave(room: Room): void;
+}
+
+const pileLimit = 10000;
+const ringSize = 1000;
+
+/** One room: where its reader stands, and who listens. */
+export class Room implements api.Room {
+  place?: Place;
+  closed = false;
+  readonly events = new Emitter();
+  /** Ids of what has no offset, for it may come over two pipes. */
+  private seen = new Set<string>();
+  private ends = new Set<(e?: CulvertError) => void>();
+
+  constructor(private owner: Rooms, readonly name: string, readonly options: api.RoomOptions) {
+    const text = options.cursor;
+    if (text == null) return;
+    this.place = parsePlace(text) || parseCursor(text).get(name);
+    if (!this.place && text.indexOf("=") < 0) throw new CulvertError("bad_cursor", "not a cursor of this room", { final: true });
+  }
+
+  get cursor() {
+    return this.place && this.name + "=" + this.place.text;
+  }
+
+  /** Where to start while there is no place yet, as parameters. */
+  get start(): { last?: number; from?: string } {
+    const { last, from } = this.options;
+    return last != null ? { last } : from ? { from } : {};
+  }
+
+  /** Takes a message, gap or presence event. */
+  take(m: Envelope): Took {
+    if (m.type == "presence") {
+      return this.options.presence ? this.once(m, m.event + m.client + m.since) : Took.Repeat;
+    }
+    if (m.type == "message" && m.ephemeral) return this.once(m, m.id);
+    const next = m.type == "gap" ? parseCursor(m.to).get(this.name) : parsePlace(m.epoch + "." + m.offset + "." + m.id);
+    if (!next) return Took.Repeat;
+    const took = this.place ? (m.type == "gap" ? this.judgeGap(m, next, this.place) : this.judge(next, this.place)) : Took.Fresh;
+    if (took == Took.Fresh) {
+      this.place = next;
+      this.events.emit(m.type, m);
+    }
+    return took;
+  }
+
+  private judge(next: Place, at: Place): Took {
+    if (!at.offset) return next.offset == 1 ? Took.Fresh : Took.Hole;
+    if (next.epoch != at.epoch) return next.epoch < at.epoch ? Took.Repeat : Took.Hole;
+    if (next.offset == at.offset + 1) return Took.Fresh;
+    return next.offset < at.offset || same(next, at) ? Took.Repeat : Took.Hole;
+  }
+
+  /** A gap is for who stands at its beginning; a pipe that lags behind another one has gaps of its own. */
+  private judgeGap(m: Envelope, to: Place, at: Place): Took {
+    const from = parseCursor(m.from).get(this.name);
+    if (from && same(from, at)) return Took.Fresh;
+    return after(to, at) ? Took.Hole : Took.Repeat;
+  }
+
+  private once(m: Envelope, id: string): Took {
+    if (this.seen.has(id)) return Took.Repeat;
+    this.seen.add(id);
+    if (this.seen.size > ringSize) this.seen.delete(this.seen.values().next().value!);
+    this.events.emit(m.type, m);
+    return Took.Fresh;
+  }
+
+  /** Takes where a pipe says that it stands. */
+  stand(p: Place): Took {
+    const at = this.place;
+    if (at && !same(at, p)) return after(p, at) ? Took.Hole : Took.Repeat;
+    this.place = p;
+    return at && at.text == p.text ? Took.Repeat : Took.Fresh;
+  }
+
+  on(type: string, listener: (e: any) => void) {
+    return this.events.on(type, listener);
+  }
+
+  off(type: string, listener: (e: any) => void) {
+    this.events.off(type, listener);
+  }
+
+  publish(data: unknown, o?: api.PublishOptions) {
+    return this.owner.publish(this.name, data, o);
+  }
+
+  history(o: api.HistoryOptions = {}): Promise<api.HistoryPage> {
+    const given = (["after", "before", "from", "limit"] as const).filter((k) => o[k] != null);
+    return this.owner.get("/rooms/" + this.name + "/history", given.map((k) => k + "=" + escape(String(o[k]))).join("&"));
+  }
+
+  presence(limit?: number): Promise<api.Presence> {
+    return this.owner.get("/rooms/" + this.name + "/presence", limit == null ? "" : "limit=" + limit);
+  }
+
+  close() {
+    if (!this.closed) this.owner.leave(this);
+  }
+
+  /** Ends the iterators, with an error where there is one. */
+  end(e?: CulvertError) {
+    this.closed = true;
+    Array.from(this.ends).forEach((f) => f(e));
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<any, undefined> {
+    const pile: any[] = [];
+    const asked: { ok: (r: any) => void; no: (e: unknown) => void }[] = [];
+    let over = this.closed;
+    let error: CulvertError | undefined;
+    const finish = (e?: CulvertError) => {
+      over = true;
+      error = error || e;
+      undo.forEach((f) => f());
+      this.ends.delete(finish);
+      asked.splice(0).forEach((a) => (error ? a.no(error) : a.ok({ done: true, value: undefined })));
+    };
+    const add = (value: any) => {
+      const a = asked.shift();
+      if (a) a.ok({ done: false, value });
+      else if (pile.push(value) > pileLimit) finish(new CulvertError("iterator_full", "the iterator was not read for " + pileLimit + " messages"));
+    };
+    const undo = over ? [] : [this.on("message", add), this.on("gap", add)];
+    if (!over) this.ends.add(finish);
+    return {
+      next: () =>
+        new Promise((ok, no) => {
+          if (pile.length) ok({ done: false, value: pile.shift() });
+          else if (!over) asked.push({ ok, no });
+          else if (error) no(error);
+          else ok({ done: true, value: undefined });
+        }),
+      return: () => {
+        pile.length = 0;
+        finish();
+        return Promise.resolve({ done: true, value: undefined });
+      },
+    };
+  }
+}
