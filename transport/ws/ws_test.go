@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,20 @@ func (s *server) publish(room, data string) {
 	if res[0].Err != nil {
 		s.t.Fatal(res[0].Err)
 	}
+}
+
+// joined waits until so many connections read the room.
+func (s *server) joined(room string, n int) {
+	s.t.Helper()
+	for began := time.Now(); time.Since(began) < time.Minute; {
+		if st, err := s.hub.RoomStats(context.Background(), room); err != nil {
+			s.t.Fatal(err)
+		} else if st.Subscribers["ws"] == n {
+			return
+		}
+		runtime.Gosched()
+	}
+	s.t.Fatalf("room %s never has %d readers", room, n)
 }
 
 // client is gorilla's.
@@ -409,6 +424,7 @@ func testPage(t *testing.T, pl *poller.Poller) {
 		if hello["server"] != "culvert test" || hello["node"] != "n1" || hello["heartbeat"] != 15.0 {
 			t.Errorf("hello is %v", hello)
 		}
+		s.joined("lobby", 3) // bare readers have no hello that says so
 		a.write(`{"message": "hi"}`)
 		a.write("")
 		a.write("no \"JSON\"\n")
