@@ -1,0 +1,162 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvertd/culvert/cmd/internal/bench/report"
+)
+
+func TestHistogramKnowsQuantiles(t *testing.T) {
+	var h report.Histogram
+	random := rand.New(rand.NewPCG(1, 2))
+	var all []time.Duration
+	for range 100_000 {
+		d := time.Duration(random.ExpFloat64() * float64(20*time.Millisecond))
+		all = append(all, d)
+		h.Record(d)
+	}
+	slices.Sort(all)
+	for _, q := range []float64{0.001, 0.5, 0.9, 0.99, 0.999} {
+		want, got := all[int(q*float64(len(all)))], h.Quantile(q)
+		if diff := float64(got-want) / float64(want); diff < -0.02 || diff > 0.02 {
+			t.Errorf("quantile %v is %v, want %v", q, got, want)
+		}
+	}
+	s := h.Summary()
+	if s.Count != 100_000 || s.Max != float64(all[len(all)-1])/1e6 {
+		t.Errorf("%+v", s)
+	}
+	var n uint64
+	for _, b := range s.Distribution {
+		n += b.Count
+	}
+	if n != s.Count || s.Distribution[0].Count == 0 || s.Distribution[len(s.Distribution)-1].Count == 0 {
+		t.Errorf("the distribution has %d of %d", n, s.Count)
+	}
+}
+
+func TestHistogramAtItsEdges(t *testing.T) {
+	var h report.Histogram
+	if h.Summary() != nil || h.Quantile(0.5) != 0 {
+		t.Error("an empty histogram has a summary")
+	}
+	for _, d := range []time.Duration{-1, 0, 1, 63, 64, 65, 1<<63 - 1} {
+		h.Record(d)
+	}
+	if h.Quantile(0) != 0 || h.Quantile(1) != 1<<63-1 {
+		t.Error(h.Quantile(0), h.Quantile(1))
+	}
+}
+
+func sample() *report.Result {
+	var h report.Histogram
+	for i := range 1000 {
+		h.Record(time.Duration(i+1) * 50 * time.Microsecond)
+	}
+	r := &report.Result{
+		Setting: "100 subscribers <by> ws", Version: "0.1.0", Time: time.Unix(1700000000, 0).UTC(),
+		Connect: report.Connect{Connections: 100, Seconds: 0.01, PerSecond: 10000},
+		Memory:  &report.Memory{Before: 14 << 20, Idle: 15 << 20, After: 16 << 20, IdleEach: 3000, AfterEach: 4000, KernelEach: 5000},
+		Traffic: report.Traffic{Seconds: 2, Published: 20, Delivered: 2000, PublishesPerSecond: 10, DeliveriesPerSecond: 1000},
+		CPU:     &report.CPU{ServerSeconds: 0.02, PerDelivery: 10, PerPublish: 1000, KernelPart: 0.9, ServerBusy: 0.01, ClientBusy: 0.02},
+		Latency: h.Summary(), Publish: h.Summary(), Side: h.Summary(),
+		Storm:   &report.Storm{Clients: 100, Missed: 10, Seconds: 0.1, PerClient: 200, Side: h.Summary()},
+		Stalled: &report.Stalled{Count: 1, KernelEach: 60000, UserEach: 1000},
+		Errors:  []report.Fault{{Text: "ws: <ended>", Count: 3}},
+	}
+	for i := range 20 {
+		r.Samples = append(r.Samples, report.Sample{
+			At: float64(i) / 4, Phase: "measuring", ServerBusy: 0.3, ClientBusy: 0.5, RSS: 15 << 20, Connected: 100, PerSecond: float64(i * 100), ServerKnown: true,
+		})
+	}
+	return r
+}
+
+func TestTable(t *testing.T) {
+	var b strings.Builder
+	if err := sample().WriteTable(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"100 in 10.0 ms, 10,000/s", "2.9 KB idle", "p50 25.", "server, per delivery    10.0 µs", "0 lost, 0 repeated", "ws: <ended> (3 times)", "58.6 KB in the kernel",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+}
+
+// The page is well-formed, escapes what it shows, and asks for nothing from
+// elsewhere.
+func TestPage(t *testing.T) {
+	bad := sample()
+	bad.Checks.Lost = 3
+	for _, r := range []*report.Result{sample(), bad, {}} {
+		var b bytes.Buffer
+		if err := r.WritePage(&b); err != nil {
+			t.Fatal(err)
+		}
+		page := b.String()
+		for _, outside := range []string{"http:", "https:", "url(", "src=", "href=", "@import", "<by>", "<ended>", "NaN", "Inf"} {
+			if strings.Contains(page, outside) {
+				t.Errorf("the page contains %q", outside)
+			}
+		}
+		if strings.Contains(page, "3 faults") != (r.Checks.Lost == 3) {
+			t.Error("the page does not say what was checked")
+		}
+		// Pictures are XML.
+		for rest := page; ; {
+			_, after, found := strings.Cut(rest, "<svg")
+			if !found {
+				break
+			}
+			picture, after, _ := strings.Cut(after, "</svg>")
+			d := xml.NewDecoder(strings.NewReader("<svg" + picture + "</svg>"))
+			for {
+				if _, err := d.Token(); errors.Is(err, io.EOF) {
+					break
+				} else if err != nil {
+					t.Fatalf("%v in %.200s", err, picture)
+				}
+			}
+			rest = after
+		}
+	}
+}
+
+func TestResultAsJSON(t *testing.T) {
+	text, err := json.Marshal(sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back report.Result
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Fatal(err)
+	}
+	again, err := json.Marshal(&back)
+	if err != nil || !bytes.Equal(text, again) {
+		t.Errorf("%s\n%s, %v", text, again, err)
+	}
+}
+
+func TestUnits(t *testing.T) {
+	for got, want := range map[string]string{
+		report.Number(0): "0", report.Number(1.25): "1.2", report.Number(999): "999", report.Number(1000): "1,000", report.Number(1234567.8): "1,234,568",
+		report.Bytes(10): "10 B", report.Bytes(4096): "4.0 KB", report.Bytes(-4096): "-4.0 KB", report.Bytes(3 << 30): "3.00 GB",
+		report.Millis(0.0005): "500 ns", report.Millis(1.5): "1.50 ms", report.Millis(1500): "1.50 s", report.Micros(12.34): "12.3 µs",
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
