@@ -24,7 +24,7 @@ func TestUsage(t *testing.T) {
 		environ []string
 		want    string
 	}{
-		{args: []string{"srv"}, want: "culvert: unknown command \"srv\"; did you mean serve?\nthe commands are serve, pub, sub, version and help\n"},
+		{args: []string{"srv"}, want: "culvert: unknown command \"srv\"; did you mean serve?\nthe commands are serve, pub, sub, bench, version and help\n"},
 		{args: []string{"frobnicate"}, want: "culvert: unknown command \"frobnicate\"\nthe commands are "},
 		{args: []string{"help", "srv"}, want: "culvert help: unknown command \"srv\"; did you mean serve?"},
 		{args: []string{"help", "a", "b"}, want: "culvert help: one command at most, not 2"},

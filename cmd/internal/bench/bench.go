@@ -1,0 +1,130 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/culvertd/culvert/cmd/internal/bench/report"
+	"github.com/culvertd/culvert/cmd/internal/bench/usage"
+	"github.com/culvertd/culvert/cmd/internal/settings"
+)
+
+// ErrFaults is the outcome of a run in which something happened that must not.
+var ErrFaults = errors.New("not everything arrived once and in order")
+
+// Declare declares the command's settings and returns what runs it. version is
+// the program's.
+func Declare(s *settings.Set, version string) func(ctx context.Context, args []string, out, errOut io.Writer) error {
+	o := new(options)
+	o.declare(s)
+	return func(ctx context.Context, args []string, out, errOut io.Writer) error {
+		if len(args) > 0 {
+			return settings.Errorf("it takes flags only, not %q", args)
+		}
+		if err := o.complete(); err != nil {
+			return err
+		}
+		result, err := o.run(ctx, errOut)
+		if result != nil {
+			result.Version = version
+			err = errors.Join(err, o.write(result, out))
+		}
+		if err == nil && result.Checks.Faults() > 0 {
+			err = ErrFaults
+		}
+		return err
+	}
+}
+
+// run makes one run. The result is there, as far as it goes, when the run broke
+// off behind the connecting.
+func (o *options) run(ctx context.Context, errOut io.Writer) (*report.Result, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := &course{pid: o.pid, result: &report.Result{
+		Time: time.Now().UTC().Truncate(time.Second), Setting: o.setting(),
+		Load: report.Load{
+			Subscribers: o.subscribers, Transport: o.transport, Rooms: o.rooms, Size: o.size,
+			Rate: o.rate, Outstanding: o.outstanding, Batch: o.batch, Keys: o.keys,
+		},
+	}}
+	if o.outstanding > 0 {
+		c.result.Load.Rate = 0
+	}
+	if o.url == "" || o.command != "" {
+		server, err := startServer(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		c.server, c.pid, o.target = server, server.cmd.Process.Pid, server.url
+		c.result.ReadyMS = float64(server.ready.Microseconds()) / 1000
+		go c.serverEnded(cancel)
+	}
+	if o.clientCore >= 0 {
+		if err := usage.Pin(o.clientCore); err != nil {
+			c.stopServer()
+			return nil, fmt.Errorf("--client-core: %w", err)
+		}
+	}
+	r, err := newRun(ctx, o)
+	if err != nil {
+		c.stopServer()
+		return nil, err
+	}
+	c.run = r
+	defer c.finish()
+	if o.quiet {
+		errOut = nil
+	}
+	r.watch = newWatch(r, c.pid, errOut)
+	err = c.follow()
+	r.watch.end()
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	if err != nil && c.result.Connect.Seconds == 0 {
+		return nil, err
+	}
+	return c.report(), err
+}
+
+func (c *course) stopServer() {
+	if c.server != nil {
+		c.server.stop()
+	}
+}
+
+// write writes the result where it is wanted.
+func (o *options) write(r *report.Result, out io.Writer) error {
+	var err error
+	if o.json != "-" {
+		err = r.WriteTable(out)
+	}
+	if o.json != "" {
+		text, e := json.MarshalIndent(r, "", "  ")
+		text = append(text, '\n')
+		if e == nil && o.json == "-" {
+			_, e = out.Write(text)
+		} else if e == nil {
+			e = os.WriteFile(o.json, text, 0o644)
+		}
+		err = errors.Join(err, e)
+	}
+	if o.html != "" {
+		err = errors.Join(err, writeFile(o.html, r.WritePage))
+	}
+	return err
+}
+
+func writeFile(name string, write func(io.Writer) error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}

@@ -1,0 +1,202 @@
+package bench_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvertd/culvert/cmd/internal/bench"
+	"github.com/culvertd/culvert/cmd/internal/bench/report"
+	"github.com/culvertd/culvert/cmd/internal/settings"
+	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/store/memory"
+	"github.com/culvertd/culvert/transport"
+	"github.com/culvertd/culvert/transport/poller"
+	"github.com/culvertd/culvert/transport/stream"
+	"github.com/culvertd/culvert/transport/wire"
+	"github.com/culvertd/culvert/transport/ws"
+)
+
+// serve runs a whole server and returns its URL.
+func serve(t *testing.T) string {
+	t.Helper()
+	store, err := memory.New(memory.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := hub.New(store, hub.Options{Framings: wire.Framings(wire.Options{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pl := poller.New()
+	sockets := ws.New(ws.Options{Hub: h, Poller: pl})
+	streams := stream.New(stream.Options{Hub: h, Poller: pl})
+	handler, err := transport.New(h, transport.Transports{WebSocket: sockets, SSE: streams.SSE, NDJSON: streams.NDJSON}, transport.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Start()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := h.Drain(ctx, 0); err != nil {
+			t.Error(err)
+		}
+		server.Close()
+		h.Close()
+		pl.Close()
+		store.Close()
+	})
+	return server.URL
+}
+
+// run runs the bench and returns its result and error.
+func run(t *testing.T, args ...string) (*report.Result, error) {
+	t.Helper()
+	s := settings.New("culvert bench")
+	execute := bench.Declare(s, "test")
+	rest, err := s.Parse(append([]string{"--json", "-", "--settle", "0", "--warm-up", "0", "--quiet"}, args...), nil)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var out strings.Builder
+	err = execute(ctx, rest, &out, io.Discard)
+	if out.Len() == 0 {
+		return nil, err
+	}
+	var r report.Result
+	if e := json.Unmarshal([]byte(out.String()), &r); e != nil {
+		t.Fatalf("%v in %s", e, out.String())
+	}
+	return &r, err
+}
+
+func TestEveryLoadIsDeliveredAndChecked(t *testing.T) {
+	url := serve(t)
+	for name, args := range map[string]string{
+		"ws":               "--transport ws --outstanding 8",
+		"sse":              "--transport sse --outstanding 8",
+		"ndjson":           "--transport ndjson --outstanding 8",
+		"poll":             "--transport poll --outstanding 8",
+		"mixed in rooms":   "--transport mixed --rooms 7 --outstanding 20 --keys",
+		"paced":            "--transport mixed --rate 500",
+		"answered":         "--transport ws --rooms 50 --outstanding 16 --until answered --keys",
+		"over WebSocket":   "--transport sse --rooms 5 --outstanding 64 --publish ws --keys",
+		"in batches":       "--transport poll --rooms 5 --outstanding 4 --batch 25 --keys",
+		"portable":         "--transport mixed --outstanding 8 --portable",
+		"stalled":          "--transport mixed --outstanding 8 --stalled 10%",
+		"churning":         "--transport mixed --outstanding 8 --churn 500",
+		"storm and side":   "--transport mixed --rooms 3 --outstanding 8 --storm 30 --side-rooms 4 --side-rate 200",
+		"large":            "--transport mixed --outstanding 4 --size 40000",
+		"more than polled": "--transport poll --outstanding 1000 --until answered",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := run(t, append(strings.Fields(args), "--url", url, "--subscribers", "50", "--messages", "200")...)
+			if err != nil {
+				t.Fatal(err, r)
+			}
+			if r.Checks.Faults() != 0 || r.Connect.Connections < 50 || r.Traffic.Published < 200 {
+				t.Errorf("%+v, %+v, %+v", r.Checks, r.Connect, r.Traffic)
+			}
+			if strings.Contains(args, "storm") && (r.Storm == nil || r.Storm.Clients != 50 || r.Side == nil || r.Storm.Side == nil) {
+				t.Errorf("storm %+v, side %+v", r.Storm, r.Side)
+			}
+			// Every steady subscriber has every message of its room.
+			rooms := int64(r.Load.Rooms)
+			if !strings.Contains(args, "stalled") && !strings.Contains(args, "churn") && r.Traffic.Delivered < 200*50/rooms {
+				t.Errorf("%d delivered", r.Traffic.Delivered)
+			}
+			if r.Latency == nil || r.Publish == nil {
+				t.Error("no latency")
+			}
+		})
+	}
+}
+
+func TestOnlyConnections(t *testing.T) {
+	r, err := run(t, "--url", serve(t), "--subscribers", "40", "--transport", "mixed", "--duration", "0")
+	if err != nil || r.Connect.Connections != 40 || r.Traffic.Published != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestReports(t *testing.T) {
+	page, file := filepath.Join(t.TempDir(), "r.html"), filepath.Join(t.TempDir(), "r.json")
+	s := settings.New("culvert bench")
+	execute := bench.Declare(s, "test")
+	_, err := s.Parse([]string{"--url", serve(t), "--subscribers", "5", "--messages", "5", "--outstanding", "1", "--settle", "0", "--warm-up", "0",
+		"--html", page, "--json", file}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, progress strings.Builder
+	if err := execute(t.Context(), nil, &out, &progress); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{page: "once and in order", file: `"lost": 0`} {
+		if text, err := os.ReadFile(name); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %v, no %q", name, err, want)
+		}
+	}
+	if !strings.Contains(out.String(), "0 lost, 0 repeated") || !strings.Contains(progress.String(), "measuring") {
+		t.Errorf("%s\n%s", out.String(), progress.String())
+	}
+}
+
+// What goes wrong with a server ends the run with a word about it.
+func TestBadServers(t *testing.T) {
+	refuses := httptest.NewServer(http.NotFoundHandler())
+	defer refuses.Close()
+	odd := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusCreated)
+			io.WriteString(w, `{"offset":1}`)
+			return
+		}
+		io.WriteString(w, "hello") // no stream, no handshake, no poll
+	}))
+	defer odd.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for _, tt := range []struct{ url, args, want string }{
+		{refuses.URL, "", "404"},
+		{odd.URL, "--transport ws", "status 200"},
+		{odd.URL, "--transport poll", "not a JSON object"},
+		{gone.URL, "", "refused"},
+		{"http://127.0.0.1:1", "--command /no/such/program", "no such file"},
+		{"http://127.0.0.1:1", "--command false", "it ended"},
+	} {
+		_, err := run(t, append(strings.Fields(tt.args), "--url", tt.url, "--subscribers", "2", "--messages", "5", "--patience", "1s")...)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s %s: %v, want %q", tt.url, tt.args, err, tt.want)
+		}
+	}
+}
+
+func TestSettingsThatDoNotGoTogether(t *testing.T) {
+	for _, args := range []string{
+		"--command x", "--url http://localhost:1 --server-core 0", "--url http://localhost:1 --profile x", "--pid 1",
+		"--subscribers 0 --outstanding 1", "--peer nchan --url http://localhost:1 --transport ndjson", "--batch 2 --url http://localhost:1",
+		"--stalled 60%", "--stalled x", "--rate -1", "--rate NaN", "--url ftp://x", "--url http://x?y=z", "--header x", "--size 10", "--transport smoke",
+		"--storm 1000 --rooms 2000", "--url http://localhost:1 --serve-flags x",
+	} {
+		_, err := run(t, strings.Fields(args)...)
+		var usage *settings.Error
+		if !errors.As(err, &usage) {
+			t.Errorf("%s: %v, want a usage error", args, err)
+		}
+	}
+}

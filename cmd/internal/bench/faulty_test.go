@@ -1,0 +1,144 @@
+package bench_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/culvertd/culvert/cmd/internal/bench"
+	"github.com/culvertd/culvert/cmd/internal/bench/report"
+)
+
+// faulty is a server of server-sent events that does to messages what must not
+// be done: change gets what is to be sent to a subscriber.
+type faulty struct {
+	change func(subscriber, offset int, event string) []string
+
+	mu   sync.Mutex
+	subs map[string][]chan string // guarded by mu, by room
+	next map[string]int           // guarded by mu
+}
+
+func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	room, _, reading := strings.Cut(strings.TrimPrefix(r.URL.Path, "/rooms/"), "/")
+	if reading {
+		f.read(w, r, room)
+		return
+	}
+	data, _ := io.ReadAll(r.Body)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next[room]++
+	offset := f.next[room]
+	event := fmt.Sprintf(`{"type":"message","room":%q,"offset":%d,"epoch":"e","id":"i%d","time":1,"data":%s}`, room, offset, offset, data)
+	for i, c := range f.subs[room] {
+		for _, e := range f.change(i, offset, event) {
+			c <- e
+		}
+	}
+	w.WriteHeader(http.StatusCreated)
+	fmt.Fprintf(w, `{"room":%q,"offset":%d}`, room, offset)
+}
+
+func (f *faulty) read(w http.ResponseWriter, r *http.Request, room string) {
+	c := make(chan string, 1000)
+	f.mu.Lock()
+	i := len(f.subs[room])
+	f.subs[room] = append(f.subs[room], c)
+	fmt.Fprintf(w, "data: {\"type\":\"hello\",\"cursor\":\"%s=0\"}\n\n", room)
+	f.mu.Unlock()
+	w.(http.Flusher).Flush()
+	for {
+		select {
+		case e := <-c:
+			fmt.Fprintf(w, "id: %d\ndata: %s\n\n", i, e)
+			w.(http.Flusher).Flush()
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func TestFaultsAreFound(t *testing.T) {
+	var kept string
+	same := func(_, _ int, event string) []string { return []string{event} }
+	for name, tt := range map[string]struct {
+		change func(subscriber, offset int, event string) []string
+		count  func(report.Checks) int64
+		want   int64
+	}{
+		"none": {same, report.Checks.Faults, 0},
+		"lost": {func(i, offset int, event string) []string {
+			if i == 1 && offset == 5 {
+				return nil
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return c.Lost }, 1},
+		"lost at the end": {func(i, offset int, event string) []string {
+			if i == 1 && offset > 15 {
+				return nil
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return c.Lost }, 5},
+		"repeated": {func(i, offset int, event string) []string {
+			if i == 2 && offset == 7 {
+				return []string{event, event}
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return c.Repeated }, 1},
+		"out of order": {func(i, offset int, event string) []string {
+			switch {
+			case i == 3 && offset == 4:
+				kept = event
+				return nil
+			case i == 3 && offset == 5:
+				return []string{event, kept}
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return c.Lost + c.Repeated }, 2},
+		"under another offset": {func(i, offset int, event string) []string {
+			if i == 4 && (offset == 8 || offset == 9) {
+				return []string{strings.Replace(event, fmt.Sprintf(`"offset":%d`, offset), fmt.Sprintf(`"offset":%d`, 17-offset), 1)}
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return min(c.Faults(), 1) }, 1},
+		"told as a gap": {func(i, offset int, event string) []string {
+			switch {
+			case i == 1 && offset == 5:
+				return []string{strings.Replace(`{"type":"gap","reason":"evicted","from":"ROOM=e.4.i4","to":"ROOM=e.5.i5","missed":1}`, "ROOM", roomOf(event), 2)}
+			}
+			return []string{event}
+		}, report.Checks.Faults, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(&faulty{change: tt.change, subs: map[string][]chan string{}, next: map[string]int{}})
+			defer server.Close()
+			defer server.CloseClientConnections()
+			r, err := run(t, "--url", server.URL, "--transport", "sse", "--subscribers", "6", "--messages", "20", "--outstanding", "4",
+				"--until", "answered", "--publishers", "1", "--patience", "1s")
+			if r == nil {
+				t.Fatal(err)
+			}
+			if got := tt.count(r.Checks); got != tt.want {
+				t.Errorf("%d, want %d: %+v, %v", got, tt.want, r.Checks, err)
+			}
+			if wantErr := tt.want > 0; (err != nil) != wantErr {
+				t.Errorf("error %v, with %+v", err, r.Checks)
+			}
+			if err != nil && !errors.Is(err, bench.ErrFaults) {
+				t.Errorf("%v is not ErrFaults", err)
+			}
+		})
+	}
+}
+
+func roomOf(event string) string {
+	_, after, _ := strings.Cut(event, `"room":"`)
+	room, _, _ := strings.Cut(after, `"`)
+	return room
+}

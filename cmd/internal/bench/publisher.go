@@ -1,0 +1,314 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/culvertd/culvert/cmd/internal/bench/netloop"
+	"github.com/culvertd/culvert/cmd/internal/bench/parse"
+)
+
+// publisher is a connection that publishes.
+type publisher struct {
+	run  *run
+	pool *pool
+	conn netloop.Conn
+	ws   bool
+
+	ready   bool
+	tries   int
+	head    []byte
+	answers parse.Answers
+	frames  parse.Frames
+	sent    []sent // not answered, oldest first
+	buf     []byte
+}
+
+// sent is one request.
+type sent struct {
+	first uint64 // number of its first message
+	n     int    // messages
+	at    time.Duration
+}
+
+// window is how many publishes a WebSocket has under way at a time; HTTP has
+// one.
+const window = 64
+
+// pool has the publishers that one kind of traffic goes through.
+type pool struct {
+	all   []*publisher
+	idle  []*publisher // each as often as it takes another request
+	queue []sent       // requests that wait for one
+}
+
+func (q *pool) open(r *run, n int, kind string) {
+	for range n {
+		p := &publisher{run: r, pool: q, ws: kind == publishWS}
+		q.all = append(q.all, p)
+		p.dial()
+	}
+}
+
+func (p *publisher) dial() {
+	p.ready, p.head = false, nil
+	p.answers, p.frames = parse.Answers{}, parse.Frames{}
+	p.conn = p.run.loop.Dial(p, netloop.DialOptions{})
+}
+
+// Opened implements netloop.Handler.
+func (p *publisher) Opened() {
+	if !p.ws {
+		p.free(1)
+		return
+	}
+	p.conn.Write([]byte("GET " + p.run.o.target.Path + "/rooms/bench-" + p.run.id + "-publisher/ws HTTP/1.1\r\nHost: " + p.run.host + "\r\n" + p.run.extra +
+		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + wsKey + "\r\n\r\n"))
+}
+
+// free has the publisher take requests: first what waits for one.
+func (p *publisher) free(n int) {
+	p.ready, p.tries = true, 0
+	for range n {
+		if len(p.pool.queue) > 0 {
+			next := p.pool.queue[0]
+			p.pool.queue = p.pool.queue[1:]
+			p.send(next)
+		} else {
+			p.pool.idle = append(p.pool.idle, p)
+		}
+	}
+}
+
+// publish sends a request over a publisher that is free, or when one is.
+func (q *pool) publish(s sent) {
+	if n := len(q.idle); n > 0 {
+		p := q.idle[n-1]
+		q.idle = q.idle[:n-1]
+		p.send(s)
+		return
+	}
+	q.queue = append(q.queue, s)
+}
+
+// send writes the request. The message's time is now, not when it was due: a
+// publisher that is not free is the server's doing only in part.
+func (p *publisher) send(s sent) {
+	r := p.run
+	s.at = r.now()
+	p.sent = append(p.sent, s)
+	switch {
+	case p.ws:
+		p.buf = parse.AppendFrame(p.buf[:0], parse.OpText, r.command(s))
+	case s.n > 1:
+		p.buf = r.appendRequest(p.buf[:0], "/publish", "application/x-ndjson", "", r.batchBody(s))
+	default:
+		rec := r.ledger.get(s.first)
+		path, key := "/rooms/"+rec.room.name, ""
+		if r.o.peer == peerNchan {
+			path = "/pub/" + rec.room.name
+		}
+		if r.o.keys {
+			key = "Idempotency-Key: " + r.key(s.first) + "\r\n"
+		}
+		p.buf = r.appendRequest(p.buf[:0], path, "application/json", key, r.data(s.first, s.at))
+	}
+	p.conn.Write(p.buf)
+}
+
+func (r *run) appendRequest(dst []byte, path, kind, headers string, body []byte) []byte {
+	dst = append(dst, "POST "...)
+	dst = append(dst, r.o.target.Path...)
+	dst = append(dst, path...)
+	dst = append(dst, " HTTP/1.1\r\nHost: "...)
+	dst = append(dst, r.host...)
+	dst = append(dst, "\r\nContent-Type: "...)
+	dst = append(dst, kind...)
+	dst = append(dst, "\r\n"...)
+	dst = append(dst, r.extra...)
+	dst = append(dst, headers...)
+	dst = append(dst, "Content-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(body)), 10)
+	dst = append(dst, "\r\n\r\n"...)
+	return append(dst, body...)
+}
+
+func (r *run) key(n uint64) string { return r.id + "-" + strconv.FormatUint(n, 10) }
+
+func (r *run) data(n uint64, at time.Duration) []byte {
+	return appendData(nil, n, r.ledger.get(n).seq, at, r.o.size)
+}
+
+// object is a message as /publish and a command take it.
+func (r *run) object(dst []byte, n uint64, at time.Duration) []byte {
+	dst = append(dst, `"room":"`...)
+	dst = append(dst, r.ledger.get(n).room.name...)
+	if r.o.keys {
+		dst = append(dst, `","key":"`...)
+		dst = append(dst, r.key(n)...)
+	}
+	dst = append(dst, `","data":`...)
+	return append(dst, r.data(n, at)...)
+}
+
+func (r *run) command(s sent) []byte {
+	b := append([]byte(nil), `{"type":"publish","ref":`...)
+	b = strconv.AppendUint(b, s.first, 10)
+	b = append(b, ',')
+	return append(r.object(b, s.first, s.at), '}')
+}
+
+func (r *run) batchBody(s sent) []byte {
+	var b []byte
+	for i := range uint64(s.n) {
+		b = append(b, '{')
+		b = r.object(b, s.first+i, s.at)
+		b = append(b, '}', '\n')
+	}
+	return b
+}
+
+// Data implements netloop.Handler.
+func (p *publisher) Data(b []byte) {
+	if err := p.feed(b); err != nil {
+		p.conn.Close()
+		p.Closed(err)
+	}
+}
+
+func (p *publisher) feed(b []byte) error {
+	if !p.ws {
+		return p.answers.Feed(b, p)
+	}
+	if !p.ready {
+		p.head = append(p.head, b...)
+		h, n, err := parse.ReadHead(p.head)
+		if n == 0 || err != nil {
+			return err
+		}
+		if h.Status != 101 {
+			return fmt.Errorf("%s: status %d", errStatus, h.Status)
+		}
+		b, p.head = p.head[n:], nil
+		p.free(window)
+	}
+	return p.frames.Feed(b, p)
+}
+
+// Frame implements parse.FrameSink.
+func (p *publisher) Frame(op byte, payload []byte) error {
+	switch op {
+	case parse.OpPing:
+		p.conn.Write(parse.AppendFrame(nil, parse.OpPong, payload))
+	case parse.OpClose:
+		return errEnded
+	case parse.OpText:
+		var e parse.Envelope
+		if err := e.Parse(payload); err != nil {
+			return err
+		}
+		if e.Ref == nil {
+			return nil
+		}
+		if len(p.sent) == 0 || string(e.Ref) != strconv.FormatUint(p.sent[0].first, 10) {
+			return errors.New("the reply to another command")
+		}
+		p.settle(len(e.Error) == 0, e.Offset, e.Error)
+	}
+	return nil
+}
+
+// Answer implements parse.AnswerSink.
+func (p *publisher) Answer(h *parse.Head, body []byte) error {
+	if len(p.sent) == 0 {
+		return errors.New("an answer without a request")
+	}
+	ok := h.Status >= 200 && h.Status < 300
+	var e parse.Envelope
+	switch {
+	case !ok, p.run.o.peer == peerNchan:
+	case p.sent[0].n > 1:
+		if err := e.Parse(body); err != nil {
+			return err
+		}
+		if n := bytes.Count(e.Results, []byte(`"status":201`)); n != p.sent[0].n {
+			ok = false
+		}
+		e.Offset = 0
+	default:
+		if err := e.Parse(body); err != nil {
+			return err
+		}
+	}
+	p.settle(ok, e.Offset, body)
+	if h.Close {
+		return errEnded
+	}
+	return nil
+}
+
+// settle closes the account of the oldest request.
+func (p *publisher) settle(ok bool, offset uint64, body []byte) {
+	r := p.run
+	s := p.sent[0]
+	if p.sent = p.sent[1:]; len(p.sent) == 0 {
+		p.sent = nil
+	}
+	if !ok {
+		r.checks.Unanswered += int64(s.n)
+		r.faults.add(fmt.Errorf("publish: %.200s", body))
+	}
+	if rec := r.ledger.get(s.first); rec.measured && !rec.room.side {
+		r.publishing.Record(r.now() - s.at)
+	}
+	for i := range uint64(s.n) {
+		rec := r.ledger.get(s.first + i)
+		r.answered(rec, ok)
+		if offset != 0 {
+			if rec.offset != 0 && rec.offset != offset {
+				r.checks.Different++
+			}
+			rec.offset = offset
+			rec.room.head = max(rec.room.head, offset)
+		} else if r.o.peer == peerNchan {
+			rec.room.head = rec.room.seq
+		}
+	}
+	r.progress()
+	p.free(1)
+}
+
+// Closed implements netloop.Handler.
+func (p *publisher) Closed(err error) {
+	if errors.Is(err, io.EOF) {
+		err = errEnded
+	}
+	r := p.run
+	idle := p.pool.idle[:0]
+	for _, other := range p.pool.idle {
+		if other != p {
+			idle = append(idle, other)
+		}
+	}
+	p.pool.idle = idle
+	if len(p.sent) > 0 || !p.ready { // a kept connection may end while nothing is under way
+		r.faults.add(fmt.Errorf("publisher: %w", err))
+	}
+	for _, s := range p.sent {
+		r.checks.Unanswered += int64(s.n)
+		for i := range uint64(s.n) {
+			r.answered(r.ledger.get(s.first+i), false)
+		}
+	}
+	p.sent = nil
+	p.tries++
+	if p.tries >= mostTries {
+		r.fail(fmt.Errorf("publishing is not possible: %w", err))
+		return
+	}
+	p.dial()
+}
