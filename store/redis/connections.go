@@ -25,6 +25,8 @@ var errDial = errors.New("cannot connect")
 // it keeps a connection to a server that has become read-only; here it can be
 // closed.
 type connections struct {
+	began time.Time // set once
+
 	// sent counts the writes of commands, on all connections. Writes of
 	// handshakes are not counted.
 	sent atomic.Uint64
@@ -36,7 +38,7 @@ type connections struct {
 }
 
 func newConnections() *connections {
-	return &connections{open: make(map[*connection]struct{})}
+	return &connections{began: time.Now(), open: make(map[*connection]struct{})}
 }
 
 func (c *connections) dial(ctx context.Context, socket bool, addr string, d *net.Dialer, tc *tls.Config) (net.Conn, error) {
@@ -115,21 +117,36 @@ type connection struct {
 	// answered is set with the server's first bytes, which are its answer to
 	// the handshake: what is written before is the handshake.
 	answered atomic.Bool
+	// heard is when it last said something, in nanoseconds of this process.
+	heard atomic.Int64
 }
+
+// quiet is after how long a connection is looked at before something is
+// written to it.
+const quiet = 20 * time.Millisecond
 
 func (c *connection) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 0 && !c.answered.Load() {
-		c.answered.Store(true)
+	if n > 0 {
+		c.heard.Store(int64(time.Since(c.all.began)))
+		if !c.answered.Load() {
+			c.answered.Store(true)
+		}
 	}
 	return n, err
 }
 
 func (c *connection) Write(p []byte) (int, error) {
-	if c.answered.Load() {
-		// Before the write: whoever sees no change knows that nothing left.
-		c.all.sent.Add(1)
+	if !c.answered.Load() {
+		return c.Conn.Write(p)
 	}
+	// A server that was stopped has closed the connections that nobody used.
+	// What is written to such a one is lost, and would have an unknown outcome.
+	if int64(time.Since(c.all.began))-c.heard.Load() > int64(quiet) && gone(c.Conn) {
+		return 0, net.ErrClosed
+	}
+	// Before the write: whoever sees no change knows that nothing left.
+	c.all.sent.Add(1)
 	return c.Conn.Write(p)
 }
 

@@ -1,3 +1,5 @@
+//go:build unix
+
 package redis_test
 
 import (
@@ -76,6 +78,7 @@ func everything(t *testing.T, s *redis.Store) {
 // TestEveryKeyExpires looks at the database with redis-cli: every key is one
 // that KEYS.md documents, and expires.
 func TestEveryKeyExpires(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	m, err := mini.Open(t.Context(), "", redis.Options{Prefix: "app:2"})
 	if err != nil {
@@ -128,6 +131,7 @@ func TestEveryKeyExpires(t *testing.T) {
 
 // TestWhatKeysHold: the forms that KEYS.md shows.
 func TestWhatKeysHold(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url()})
 	r := mustPublish(t, s, keyed("lobby", "order-7", "hi"))
@@ -151,6 +155,7 @@ func TestWhatKeysHold(t *testing.T) {
 // TestCallsAfterTheirTime: a call of the publish script that was overtaken, or
 // turns up after its time, does nothing.
 func TestCallsAfterTheirTime(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url()})
 	text, _ := s.PublishScript()
@@ -189,6 +194,7 @@ func TestCallsAfterTheirTime(t *testing.T) {
 // TestBehind: a position of a younger epoch than the room's is waited for, for
 // half a minute of Redis' time, and then lost.
 func TestBehind(t *testing.T) {
+	t.Parallel()
 	m := startMini(t)
 	s := open(t, redis.Options{URL: "redis://" + m.Addr(), RESP2: true})
 	mustPublish(t, s, message("room", "x"))
@@ -223,6 +229,7 @@ func TestBehind(t *testing.T) {
 // TestHistoryInBulk: with the default bounds trimming is done in bulk, and
 // never below the bound.
 func TestHistoryInBulk(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url()})
 	batch := make([]hub.Publish, 100)
@@ -259,6 +266,7 @@ func TestHistoryInBulk(t *testing.T) {
 
 // TestQueuesAreBounded: what waits for a Redis that does not answer is bounded.
 func TestQueuesAreBounded(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url(), QueueLen: 10, Lanes: 1, CommandTimeout: 20 * time.Second})
 	mustPublish(t, s, message("room", "x"))
@@ -286,6 +294,7 @@ func TestQueuesAreBounded(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url()})
 	codes := func(s *redis.Store) string {

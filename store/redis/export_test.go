@@ -8,7 +8,10 @@ import (
 // SetPatience replaces the time that an epoch not yet known is waited for.
 func (o *Options) SetPatience(d time.Duration) { o.patience = d }
 
-// Eval runs a command of a script's text, for benchmarks of the bare script.
+// SetProbeEvery replaces the time between two looks at where subscriptions are.
+func (o *Options) SetProbeEvery(d time.Duration) { o.probeEvery = d }
+
+// PublishScript is the text of the publish script and its hash.
 func (s *Store) PublishScript() (text, sha string) {
 	return s.scripts.publish.text, s.scripts.publish.sha
 }
@@ -47,3 +50,15 @@ func (s *Store) KeyHeld(room, subject, key string) bool {
 
 // PublishArgs are the arguments of the publish script that never change.
 func (s *Store) PublishArgs() []string { return append([]string(nil), s.publishArgs...) }
+
+// Sending is how many lanes have a call under way.
+func (s *Store) Sending() (n int) {
+	for _, l := range s.lanes {
+		l.mu.Lock()
+		if l.running && len(l.queue) == 0 {
+			n++
+		}
+		l.mu.Unlock()
+	}
+	return n
+}

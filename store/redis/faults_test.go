@@ -1,3 +1,5 @@
+//go:build unix
+
 package redis_test
 
 import (
@@ -18,6 +20,7 @@ import (
 // TestKilledConnections: publishers go on while Redis closes their connections
 // all the time. Nothing is applied twice, and what was promised is there.
 func TestKilledConnections(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url()})
 	other := open(t, redis.Options{URL: srv.url(), Prefix: "other"}) // does the killing
@@ -100,6 +103,7 @@ func TestKilledConnections(t *testing.T) {
 // TestFrozen: a Redis that does not answer makes calls end in bounded time, and
 // when it goes on, so does the store.
 func TestFrozen(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url(), CommandTimeout: 100 * time.Millisecond, DialTimeout: 200 * time.Millisecond, PublishTimeout: 2 * time.Second})
 	var w recorder
@@ -171,6 +175,7 @@ func TestFrozen(t *testing.T) {
 
 // TestPaused: CLIENT PAUSE, which lets some commands through and not others.
 func TestPaused(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url(), CommandTimeout: 100 * time.Millisecond, DialTimeout: 300 * time.Millisecond})
 	mustPublish(t, s, message("room", "before"))
@@ -195,9 +200,10 @@ func TestPaused(t *testing.T) {
 
 // TestStoppedAndStarted: without its data, a restart is a new epoch and a gap.
 func TestStoppedAndStarted(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	var w recorder
-	s := open(t, redis.Options{URL: srv.url()})
+	s := open(t, redis.Options{URL: srv.url(), PublishTimeout: time.Second})
 	stop, err := s.Watch(t.Context(), "room", &w)
 	if err != nil {
 		t.Fatal(err)
@@ -246,6 +252,7 @@ func TestStoppedAndStarted(t *testing.T) {
 
 // TestRestartWithItsData: with a log on disk everything goes on as before.
 func TestRestartWithItsData(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t, "--appendonly", "yes", "--appendfsync", "always")
 	s := open(t, redis.Options{URL: srv.url()})
 	at := mustPublish(t, s, keyed("room", "k", "x")).Position
@@ -262,6 +269,7 @@ func TestRestartWithItsData(t *testing.T) {
 // TestRestartWithOlderData: what was lost is told as a gap, and what has taken
 // its place as a fork.
 func TestRestartWithOlderData(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url()})
 	var at []hub.Position
@@ -305,6 +313,7 @@ func TestRestartWithOlderData(t *testing.T) {
 
 // TestUnsubscribed: a node hears only what somebody watches.
 func TestUnsubscribed(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url()})
 	channels := func() string { return srv.cli("pubsub", "channels", "*:watch") }
@@ -344,6 +353,7 @@ func TestUnsubscribed(t *testing.T) {
 
 // TestOpenFails: soon, and saying why, without the password.
 func TestOpenFails(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t, "--requirepass", "right")
 	silent := startProxy(t, srv.addr())
 	silent.hang.Store(true)
@@ -380,6 +390,7 @@ func TestOpenFails(t *testing.T) {
 
 // TestLeastRights: the user that KEYS.md proposes can do all that the store does.
 func TestLeastRights(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("KEYS.md")
 	if err != nil {
 		t.Fatal(err)
@@ -432,6 +443,7 @@ func TestLeastRights(t *testing.T) {
 
 // TestSocket: a Unix socket.
 func TestSocket(t *testing.T) {
+	t.Parallel()
 	dir, err := os.MkdirTemp("", "culvert") // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)

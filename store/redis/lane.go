@@ -159,6 +159,26 @@ func (l *lane) settle(results []hub.Result, err error) {
 	}
 }
 
+// refuse empties the queue.
+func (l *lane) refuse(err error) {
+	l.mu.Lock()
+	waiting := l.queue
+	l.queue = nil
+	for _, it := range waiting {
+		if it.state == queued {
+			it.state = settled
+			it.result = hub.Result{Err: err}
+		}
+	}
+	l.mu.Unlock()
+	for _, it := range waiting {
+		l.store.queuedBytes.Add(-int64(it.size()))
+		if it.state == settled {
+			l.store.finish(it)
+		}
+	}
+}
+
 // abandoned reports whether nobody waits for anything in the batch.
 func (l *lane) abandoned() bool {
 	l.mu.Lock()
@@ -185,11 +205,16 @@ func (l *lane) send() ([]hub.Result, error) {
 		if err == nil {
 			return results, nil
 		}
-		if certain && !written && !worthRetrying(err, tries, start) {
-			return nil, unavailable(err)
-		}
-		if !certain {
+		switch {
+		case !certain:
 			written = true
+		case worthRetrying(err, tries, start):
+		case !written:
+			return nil, unavailable(err)
+		default:
+			// This call has to go on asking, but there is no queue for a Redis
+			// that is away: who came after it is told at once.
+			l.refuse(unavailable(err))
 		}
 		if isReply(err) && !certain {
 			// The script broke half way: a repetition might do its first half

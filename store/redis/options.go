@@ -63,8 +63,8 @@ type Options struct {
 	// partition.
 	Lanes int
 
-	// patience replaces the constant, in tests.
-	patience time.Duration
+	// These replace constants, in tests.
+	patience, probeEvery time.Duration
 
 	// Logger hears of connections lost and found. Default: nothing is logged.
 	Logger *slog.Logger
@@ -101,6 +101,7 @@ func (o Options) withDefaults() Options {
 	set(&o.BatchBytes, 256<<10)
 	set(&o.Lanes, 8)
 	setTime(&o.patience, patience)
+	setTime(&o.probeEvery, probeEvery)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}

@@ -1,3 +1,5 @@
+//go:build unix
+
 package redis_test
 
 import (
@@ -15,6 +17,7 @@ import (
 // TestAnswerLost: a proxy that swallows Redis' answer once. The publish is
 // applied once, and its caller hears of it as if nothing had happened.
 func TestAnswerLost(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	for _, hang := range []bool{false, true} {
 		for _, kind := range []string{"plain", "keyed", "ephemeral", "batch"} {
@@ -79,6 +82,7 @@ func TestAnswerLost(t *testing.T) {
 // TestAnswersKeepGettingLost: past its deadline a publish says that its outcome
 // is unknown, and repeating it with its key tells it.
 func TestAnswersKeepGettingLost(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	p := startProxy(t, srv.addr())
 	s := open(t, redis.Options{URL: p.url(), CommandTimeout: 100 * time.Millisecond})
@@ -120,6 +124,7 @@ func TestAnswersKeepGettingLost(t *testing.T) {
 // TestKeyInProgress: who comes with a key while its first publish waits for
 // Redis is told so, soon.
 func TestKeyInProgress(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url(), CommandTimeout: 20 * time.Second})
 	mustPublish(t, s, message("room", "before"))
@@ -146,6 +151,7 @@ func TestKeyInProgress(t *testing.T) {
 // TestRefused: what Redis refuses was certainly not applied, and is said to be
 // unavailable.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url()})
 	before := mustPublish(t, s, message("room", "before")).Position
@@ -189,6 +195,7 @@ func TestRefused(t *testing.T) {
 
 // TestOneFailsTheOthersDoNot: a key of another type stops its own element only.
 func TestOneFailsTheOthersDoNot(t *testing.T) {
+	t.Parallel()
 	m := startMini(t)
 	s := open(t, redis.Options{URL: "redis://" + m.Addr(), RESP2: true})
 	m.Lpush(s.HeadKey("bad"), "x")
@@ -207,6 +214,7 @@ func TestOneFailsTheOthersDoNot(t *testing.T) {
 
 // TestHistoryWithoutPosition: a stream whose position is gone is not continued.
 func TestHistoryWithoutPosition(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url()})
 	var old hub.Position
@@ -234,6 +242,7 @@ func TestHistoryWithoutPosition(t *testing.T) {
 
 // TestSomebodyDeletes: messages that were deleted by hand are a gap.
 func TestSomebodyDeletes(t *testing.T) {
+	t.Parallel()
 	srv := startServer(t)
 	s := open(t, redis.Options{URL: srv.url()})
 	var at []hub.Position
@@ -273,5 +282,30 @@ func TestSomebodyDeletes(t *testing.T) {
 	}
 	if page = read(at[9]); page.Gap != nil || len(page.Messages) != 1 {
 		t.Errorf("%+v, gap %+v", page, page.Gap)
+	}
+}
+
+// TestNobodyQueuesForARedisThatIsAway: while one call has to find out what
+// became of it, the others of its lane are refused at once.
+func TestNobodyQueuesForARedisThatIsAway(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	s := open(t, redis.Options{URL: srv.url(), Lanes: 1, CommandTimeout: 100 * time.Millisecond, PublishTimeout: time.Minute})
+	mustPublish(t, s, message("room", "before"))
+	eventually(t, "that one is done", func() bool { return s.Sending() == 0 }, nil)
+	srv.freeze()
+	unknown := make(chan hub.Result)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { unknown <- publish(ctx, s, message("room", "x")) }()
+	eventually(t, "it is sent", func() bool { return s.Sending() == 1 }, nil)
+	srv.kill()
+	for range 10 {
+		if r := publish(t.Context(), s, message("room", "y")); !errors.Is(r.Err, hub.ErrUnavailable) {
+			t.Fatalf("%+v", r)
+		}
+	}
+	cancel()
+	if r := <-unknown; !errors.Is(r.Err, hub.ErrOutcomeUnknown) {
+		t.Errorf("%+v", r)
 	}
 }

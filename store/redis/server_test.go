@@ -1,9 +1,13 @@
+//go:build unix
+
 package redis_test
 
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -41,30 +45,56 @@ type server struct {
 	done chan struct{}
 }
 
-// freePort is one that nothing listens on just now.
+// freePort is one that nothing listens on just now, nor on the one 10,000
+// higher, which a cluster uses. It is below those that systems give to outgoing
+// connections, so that it is still free when a server starts again.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 10_000 + rand.IntN(12_000)
+		a, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		b, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+10_000))
+		a.Close()
+		if err != nil {
+			continue
+		}
+		b.Close()
+		return port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port")
+	return 0
 }
 
 // startServer starts redis-server, with the given settings.
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), port: freePort(t), args: args}
-	s.start()
-	t.Cleanup(s.stop)
-	return s
+	s := &server{t: t, dir: t.TempDir(), args: args}
+	t.Cleanup(s.kill)
+	var err error
+	for range 3 { // somebody else may take the port meanwhile
+		s.port = freePort(t)
+		if err = s.tryStart(); err == nil {
+			return s
+		}
+	}
+	t.Fatal(err)
+	return nil
 }
 
 func (s *server) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 func (s *server) url() string  { return "redis://" + s.addr() }
 
 func (s *server) start() {
+	s.t.Helper()
+	if err := s.tryStart(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *server) tryStart() error {
 	s.t.Helper()
 	path := program(s.t, "redis-server", "valkey-server")
 	args := append([]string{
@@ -74,11 +104,11 @@ func (s *server) start() {
 	s.cmd = exec.Command(path, args...)
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	s.cmd.Stderr = s.cmd.Stdout
 	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	ready := make(chan string, 1)
 	s.done = make(chan struct{})
@@ -102,11 +132,13 @@ func (s *server) start() {
 	select {
 	case log := <-ready:
 		if log != "" {
-			s.t.Fatalf("redis-server did not start:\n%s", log)
+			<-s.done
+			return fmt.Errorf("redis-server did not start:\n%s", log)
 		}
+		return nil
 	case <-time.After(20 * time.Second):
 		s.cmd.Process.Kill()
-		s.t.Fatal("redis-server did not start in 20 s")
+		return errors.New("redis-server did not start in 20 s")
 	}
 }
 

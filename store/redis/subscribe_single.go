@@ -102,7 +102,7 @@ func (w *watch) session(ctx context.Context) error {
 	if err := client.Do(ctx, client.B().Subscribe().Channel(probe).Build()).Error(); err != nil {
 		return err
 	}
-	ticker := time.NewTicker(probeEvery)
+	ticker := time.NewTicker(w.store.opt.probeEvery)
 	defer ticker.Stop()
 
 	var subscribed [partitions]bool

@@ -1,3 +1,5 @@
+//go:build unix
+
 package redis_test
 
 import (
@@ -89,6 +91,7 @@ func TestLawsCluster(t *testing.T) {
 // TestClusterSubscriptions: sharded, and gone with the last watcher; a slot
 // that moves takes its subscription along.
 func TestClusterSubscriptions(t *testing.T) {
+	t.Parallel()
 	nodes := startCluster(t, 2)
 	s := open(t, redis.Options{URL: clusterURL(nodes)})
 	var w recorder
@@ -141,6 +144,7 @@ func owns(n *server, key string) bool {
 // TestSentinelFailover: the master dies, a replica takes its place, and the
 // store finds it.
 func TestSentinelFailover(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a failover takes its time")
 	}
@@ -190,6 +194,7 @@ func TestSentinelFailover(t *testing.T) {
 // TestReadOnlyMeansElsewhere: a name that leads to another server after a
 // failover, while the old one lives on as a replica.
 func TestReadOnlyMeansElsewhere(t *testing.T) {
+	t.Parallel()
 	old, fresh := startServer(t), startServer(t)
 	p := startProxy(t, old.addr())
 	s := open(t, redis.Options{URL: p.url()})
@@ -207,6 +212,7 @@ func TestReadOnlyMeansElsewhere(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -267,12 +273,12 @@ func TestTLS(t *testing.T) {
 // TestWatchElsewhere: subscriptions that are left behind on a server where
 // nothing is published any more are noticed without any error.
 func TestWatchElsewhere(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it is checked every ten seconds")
-	}
+	t.Parallel()
 	old, fresh := startServer(t), startServer(t)
 	p := startProxy(t, old.addr())
-	s := open(t, redis.Options{URL: p.url()})
+	o := redis.Options{URL: p.url()}
+	o.SetProbeEvery(100 * time.Millisecond)
+	s := open(t, o)
 	var w recorder
 	stop, err := s.Watch(t.Context(), "room", &w)
 	if err != nil {

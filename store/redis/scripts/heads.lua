@@ -12,7 +12,8 @@
 local out = {}
 for i = 1, #KEYS / 4 do
   local k = 4 * i - 3
-  local value = redis.call('GET', KEYS[k])
+  local value = redis.pcall('GET', KEYS[k])
+  if type(value) == 'table' then value = false end -- not ours
   if value then redis.call('PEXPIRE', KEYS[k], ARGV[2]) end
   out[i] = value
   sweep({ leases = KEYS[k + 1], joined = KEYS[k + 2], clients = KEYS[k + 3],

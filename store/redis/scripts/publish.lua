@@ -211,8 +211,8 @@ local function trim(room, heavy)
   end
 end
 
-local results = { 'ok ' .. nowText }
-while a <= #ARGV do
+local results, last = { 'ok ' .. nowText }, #ARGV
+while a <= last do
   results[#results + 1] = publish()
 end
 

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/transport"
+	"github.com/culvertd/culvert/transport/conn"
+	"github.com/culvertd/culvert/transport/poller"
+	"github.com/culvertd/culvert/transport/publish"
+	"github.com/culvertd/culvert/transport/read"
+	"github.com/culvertd/culvert/transport/stream"
+	"github.com/culvertd/culvert/transport/wire"
+	"github.com/culvertd/culvert/transport/ws"
+)
+
+// node is what serves rooms: the hub, and the transports on it.
+type node struct {
+	hub     *hub.Hub
+	handler http.Handler
+	sockets *ws.Handler
+	streams *stream.Handler
+	poller  *poller.Poller
+}
+
+// assemble puts the hub and the transports on the store. loopback says that
+// only this machine reaches them.
+func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Logger) (*node, error) {
+	h, err := hub.New(store, hub.Options{
+		Framings:              wire.Framings(wire.Options{PageHeartbeat: o.bareHeartbeat}),
+		NodeID:                o.nodeID,
+		Logger:                logger,
+		TotalBytes:            o.memory / 2,
+		Heartbeat:             o.heartbeat,
+		WriteTimeout:          o.writeTimeout,
+		MaxRoomsPerSubscriber: o.maxRoomsPerConn,
+		MaxSubscribers:        o.maxConnections,
+		KeyTTL:                o.dedupeTTL,
+	})
+	if err != nil {
+		return nil, err
+	}
+	publishing := publish.Limits{Message: int(o.maxMessageBytes), Batch: o.maxBatch, Body: int(o.maxBatchBytes)}
+	// Bounds on what stalled or vanished clients hold in the kernel. A reader
+	// that takes nothing is the hub's to end, which knows to say why.
+	tuning := conn.Tuning{SendBuffer: int(o.sendBuffer), UserTimeout: 2 * o.writeTimeout, NotSentLowat: int(o.sendBuffer)}
+	pl := poller.New()
+	n := &node{
+		hub:    h,
+		poller: pl,
+		sockets: ws.New(ws.Options{
+			Hub: h, Server: serverName, Logger: logger, Heartbeat: o.heartbeat, Publish: publishing,
+			Rooms: o.maxRoomsPerConn, MaxFrame: int(o.maxBatchBytes), PageHeartbeat: o.bareHeartbeat,
+			Poller: pl, Tuning: tuning,
+		}),
+		streams: stream.New(stream.Options{
+			Hub: h, Server: serverName, Logger: logger, Heartbeat: o.heartbeat, Poller: pl, Tuning: tuning,
+		}),
+	}
+	n.handler, err = transport.New(h, transport.Transports{WebSocket: n.sockets, SSE: n.streams.SSE, NDJSON: n.streams.NDJSON}, transport.Options{
+		Logger:          logger,
+		AllowOrigins:    o.origins,
+		LoopbackOrigins: loopback,
+		Reading:         o.readingLimits(),
+		Publishing:      publishing,
+		BarePaths:       o.barePaths,
+	})
+	if err != nil {
+		n.close()
+		return nil, err
+	}
+	return n, nil
+}
+
+// readingLimits has room for a cursor of as many rooms as one connection may
+// have: a name of 200 bytes and a position of up to 110 each.
+func (o *serveOptions) readingLimits() read.Limits {
+	const perRoom = 320
+	return read.Limits{
+		Rooms:  o.maxRoomsPerConn,
+		Cursor: max(32<<10, perRoom*o.maxRoomsPerConn),
+		Body:   max(64<<10, 2*perRoom*o.maxRoomsPerConn),
+		Wait:   o.pollWait.Truncate(time.Second),
+	}
+}
+
+// serverName is what hello says.
+const serverName = "culvert " + release
+
+// close ends every connection and waits until nothing runs any more.
+func (n *node) close() {
+	n.hub.Close()
+	n.sockets.Wait()
+	n.streams.Wait()
+	n.poller.Close()
+}
