@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/culvertd/culvert/hub"
@@ -14,6 +15,7 @@ import (
 	"github.com/culvertd/culvert/transport/stream"
 	"github.com/culvertd/culvert/transport/wire"
 	"github.com/culvertd/culvert/transport/ws"
+	"github.com/culvertd/culvert/web"
 )
 
 // node is what serves rooms: the hub, and the transports on it.
@@ -66,6 +68,7 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 		Reading:         o.readingLimits(),
 		Publishing:      publishing,
 		BarePaths:       o.barePaths,
+		Pages:           clientFiles(),
 	})
 	if err != nil {
 		n.close()
@@ -83,6 +86,18 @@ func (o *serveOptions) readingLimits() read.Limits {
 		Cursor: max(32<<10, perRoom*o.maxRoomsPerConn),
 		Body:   max(64<<10, 2*perRoom*o.maxRoomsPerConn),
 		Wait:   o.pollWait.Truncate(time.Second),
+	}
+}
+
+// clientFiles serves the browser client at /culvert.js and beside it.
+func clientFiles() func(w http.ResponseWriter, r *http.Request) bool {
+	files, paths := web.Handler(), web.Paths()
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if _, ok := slices.BinarySearch(paths, r.URL.Path); !ok {
+			return false
+		}
+		files.ServeHTTP(w, r)
+		return true
 	}
 }
 

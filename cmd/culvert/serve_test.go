@@ -74,6 +74,19 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// TestServeClientFiles: the browser client comes with the server.
+func TestServeClientFiles(t *testing.T) {
+	s := startServe(t)
+	for path, want := range map[string]string{"/culvert.js": "export", "/culvert.global.js": "", "/culvert.d.ts": "export", "/culvert.legacy.js": ""} {
+		if status, text := request(t, "GET", s.url+path, ""); status != http.StatusOK || text == "" || !strings.Contains(text, want) {
+			t.Errorf("%s: %d, %d bytes", path, status, len(text))
+		}
+	}
+	if status, text := request(t, "GET", s.url+"/other.js", ""); status != http.StatusNotFound || !strings.Contains(text, `"code":"not_found"`) {
+		t.Errorf("/other.js: %d %s", status, text)
+	}
+}
+
 // TestServeIsReadyWhenItSaysSo: the first request after the line is answered.
 func TestServeIsReadyWhenItSaysSo(t *testing.T) {
 	for range 5 {
