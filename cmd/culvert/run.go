@@ -37,7 +37,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{serveCommand(), pubCommand(), subCommand(), benchCommand(), versionCommand()}
+	return []command{serveCommand(), pubCommand(), subCommand(), benchCommand(), doctorCommand(), versionCommand()}
 }
 
 // run is the program. It returns when the command is done, or soon after ctx

@@ -24,7 +24,7 @@ func TestUsage(t *testing.T) {
 		environ []string
 		want    string
 	}{
-		{args: []string{"srv"}, want: "culvert: unknown command \"srv\"; did you mean serve?\nthe commands are serve, pub, sub, bench, version and help\n"},
+		{args: []string{"srv"}, want: "culvert: unknown command \"srv\"; did you mean serve?\nthe commands are serve, pub, sub, bench, doctor, version and help\n"},
 		{args: []string{"frobnicate"}, want: "culvert: unknown command \"frobnicate\"\nthe commands are "},
 		{args: []string{"help", "srv"}, want: "culvert help: unknown command \"srv\"; did you mean serve?"},
 		{args: []string{"help", "a", "b"}, want: "culvert help: one command at most, not 2"},
@@ -50,6 +50,9 @@ func TestUsage(t *testing.T) {
 		{args: []string{"sub", ".."}, want: `culvert sub: "..": bad room name`},
 		{args: []string{"sub", "a", "--cursor", "x"}, want: "culvert sub: --cursor: bad cursor"},
 		{args: []string{"sub", "a", "--last", "1001"}, want: `culvert sub: --last: "1001" is not allowed: it must be a number from 0 to 1000`},
+		{args: []string{"doctor"}, want: "culvert doctor: it takes the address of a server, such as http://localhost:8080"},
+		{args: []string{"doctor", "ftp://a"}, want: "culvert doctor: \"ftp://a\": it must be the address of a server"},
+		{args: []string{"doctor", "a", "--proxy", "socks5://ann:hunter2@b"}, want: "culvert doctor: --proxy: the value is not allowed: it must be http://host:port"},
 		{args: []string{"version", "x"}, want: "culvert version: it takes no arguments"},
 	} {
 		status, out, errOut := exec(t, "", tt.environ, tt.args...)

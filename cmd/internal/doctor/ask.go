@@ -1,0 +1,240 @@
+package doctor
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// newClient makes an HTTP client that shows what came: it follows nothing and
+// unpacks nothing.
+func (d *doctor) newClient() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableCompression = true
+	t.ForceAttemptHTTP2 = false
+	t.MaxIdleConnsPerHost = 16
+	if d.proxy != nil {
+		t.Proxy = http.ProxyURL(d.proxy)
+	}
+	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	proto  string
+	header http.Header
+	body   []byte
+	took   time.Duration
+	err    error // what the network did instead, or in the middle of the body
+}
+
+func (a answer) words() string {
+	if a.err != nil {
+		return reason(a.err)
+	}
+	return "status " + strconv.Itoa(a.status)
+}
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 1 << 20
+
+// ask sends one request and reads the answer whole. path may have a query;
+// headers are pairs.
+func (d *doctor) ask(ctx context.Context, patience time.Duration, method, path, body string, headers ...string) answer {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	began := time.Now()
+	resp, err := d.open(ctx, method, path, body, headers...)
+	if err != nil {
+		return answer{err: err, took: time.Since(began)}
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return answer{status: resp.StatusCode, proto: resp.Proto, header: resp.Header, body: text, took: time.Since(began), err: err}
+}
+
+// open sends a request and returns with the head of the answer.
+func (d *doctor) open(ctx context.Context, method, path, body string, headers ...string) (*http.Response, error) {
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, d.base+path, reader)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("User-Agent", "culvert-doctor")
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return d.http.Do(r)
+}
+
+// once makes a path that no cache has seen.
+func (d *doctor) once(path string) string {
+	asked := d.asked.Add(1)
+	sep := "?"
+	if strings.Contains(path, "?") {
+		sep = "&"
+	}
+	return path + sep + "n=" + d.nonce + "-" + strconv.FormatInt(asked, 10)
+}
+
+// echo is an answer of /doctor/echo.
+type echo struct {
+	Echo, ID, Method, Protocol, Client string
+	Target, Body                       int
+	Headers                            map[string]any
+	Time                               int64
+	Fill                               string
+}
+
+// errForeign: the answer is not the server's.
+var errForeign = errors.New("the answer is not the server's")
+
+// readEcho reads what should be an echo of a request for path.
+func readEcho(a answer, path string) (echo, error) {
+	var e echo
+	if a.err != nil {
+		return e, a.err
+	}
+	_, nonce, _ := strings.Cut(path, "n=")
+	if a.status != http.StatusOK || json.Unmarshal(a.body, &e) != nil || e.Echo != nonce || e.ID == "" {
+		return e, errForeign
+	}
+	return e, nil
+}
+
+// tryEcho asks for an echo up to three times, since a single failure says
+// little.
+func (d *doctor) tryEcho(ctx context.Context, method, query, body string, headers ...string) (e echo, a answer, err error) {
+	for range 3 {
+		path := d.once("/doctor/echo" + query)
+		a = d.ask(ctx, d.o.Patience, method, path, body, headers...)
+		if e, err = readEcho(a, path); err == nil || ctx.Err() != nil || refusal(a) {
+			return e, a, err
+		}
+		d.failed++
+	}
+	return e, a, err
+}
+
+// refusal reports whether an answer would be the same again.
+func refusal(a answer) bool {
+	return a.err == nil && a.status >= 400 && a.status < 500 && a.status != http.StatusTooManyRequests
+}
+
+// reason says in a few words what the network did.
+func reason(err error) string {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	var dns *net.DNSError
+	var refused *connectError
+	var netErr net.Error
+	switch {
+	case errors.As(err, &dns):
+		return "the name " + dns.Name + " is not known"
+	case errors.As(err, &refused):
+		return refused.Error()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "the connection is refused"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		return "no answer in time"
+	case errors.Is(err, syscall.ECONNRESET):
+		return "the connection was reset"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed"
+	}
+	return err.Error()
+}
+
+// broke reports whether the other side, or something between, ended the
+// connection, in contrast to silence.
+func broke(err error) bool {
+	var netErr net.Error
+	return err != nil && !errors.Is(err, context.DeadlineExceeded) && !(errors.As(err, &netErr) && netErr.Timeout())
+}
+
+// connectError: a proxy does not open a tunnel.
+type connectError struct{ status int }
+
+func (e *connectError) Error() string {
+	return fmt.Sprintf("the proxy refuses CONNECT with status %d", e.status)
+}
+
+// proxyFor is the proxy for an address, nil for none.
+func (d *doctor) proxyFor(target *url.URL) (*url.URL, error) {
+	return d.http.Transport.(*http.Transport).Proxy(&http.Request{URL: target})
+}
+
+// tunnel opens a connection for a WebSocket: through a proxy, that takes a
+// CONNECT, whose refusal is worth knowing by its status.
+func (d *doctor) tunnel(ctx context.Context, _, address string) (net.Conn, error) {
+	target, err := url.Parse(d.base)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := d.proxyFor(target)
+	if err != nil {
+		return nil, err
+	}
+	dialer := new(net.Dialer)
+	if proxy == nil {
+		return dialer.DialContext(ctx, "tcp", address)
+	}
+	port := proxy.Port()
+	if port == "" {
+		port = "80"
+	}
+	c, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(proxy.Hostname(), port))
+	if err != nil {
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = c.SetDeadline(deadline)
+	}
+	if err := connect(c, proxy, address); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	_ = c.SetDeadline(time.Time{})
+	return c, nil
+}
+
+func connect(c net.Conn, proxy *url.URL, address string) error {
+	var head bytes.Buffer
+	fmt.Fprintf(&head, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", address, address)
+	if u := proxy.User; u != nil {
+		password, _ := u.Password()
+		fmt.Fprintf(&head, "Proxy-Authorization: Basic %s\r\n", base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+	}
+	head.WriteString("\r\n")
+	if _, err := c.Write(head.Bytes()); err != nil {
+		return err
+	}
+	// The client speaks first in the tunnel, so nothing that the reader has
+	// taken beyond the answer is lost.
+	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: http.MethodConnect})
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return &connectError{resp.StatusCode}
+	}
+	return nil
+}

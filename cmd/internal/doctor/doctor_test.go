@@ -1,0 +1,290 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/store/memory"
+	"github.com/culvertd/culvert/transport"
+	"github.com/culvertd/culvert/transport/middlebox"
+	"github.com/culvertd/culvert/transport/stream"
+	"github.com/culvertd/culvert/transport/wire"
+	"github.com/culvertd/culvert/transport/ws"
+	"github.com/culvertd/culvert/web/pages"
+)
+
+// serve starts a whole server.
+func serve(t *testing.T) *httptest.Server {
+	t.Helper()
+	store, err := memory.New(memory.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := hub.New(store, hub.Options{Framings: wire.Framings(wire.Options{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets, streams := ws.New(ws.Options{Hub: h}), stream.New(stream.Options{Hub: h})
+	handler, err := transport.New(h, transport.Transports{WebSocket: sockets, SSE: streams.SSE, NDJSON: streams.NDJSON}, transport.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	t.Cleanup(func() {
+		h.Close()
+		server.Close()
+		sockets.Wait()
+		streams.Wait()
+		store.Close()
+	})
+	return server
+}
+
+func startBox(t *testing.T, upstream *httptest.Server, o middlebox.Options) *middlebox.Box {
+	t.Helper()
+	b, err := middlebox.Start(middlebox.Config{Upstream: strings.TrimPrefix(upstream.URL, "http://"), Options: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// quick are Options for misbehaviours that show within seconds.
+func quick(target string) Options {
+	return Options{URL: target, Idle: 5 * time.Second, Wait: 6 * time.Second, Patience: 2 * time.Second}
+}
+
+func examine(t *testing.T, o Options) *Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	r, err := Run(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := r.Text(); regexp.MustCompile(`\{\w+\}`).MatchString(text) {
+		t.Errorf("a value is missing:\n%s", text)
+	}
+	t.Logf("\n%s", r.Text())
+	return r
+}
+
+// TestHonest: where nothing stands in the way, nothing is found.
+func TestHonest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	t.Parallel()
+	server := serve(t)
+	for name, o := range map[string]Options{
+		"directly":          quick(server.URL),
+		"an honest box":     quick(startBox(t, server, middlebox.Options{}).URL()),
+		"through a proxy":   {URL: "http://culvert.test:8080", Proxy: startBox(t, server, middlebox.Options{}).URL(), Idle: 2 * time.Second, Wait: 2 * time.Second},
+		"an address behind": quick(server.URL + "/"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			steps := 0
+			o.Progress = func(s Step) {
+				if s.State != "" {
+					steps++
+				}
+			}
+			r := examine(t, o)
+			if len(r.Findings) != 1 || r.Findings[0].Code != "clear" || !r.Works || r.Best != "websocket" {
+				t.Errorf("found %+v, best %q", r.Findings, r.Best)
+			}
+			if steps != len(r.Steps) || steps < 15 {
+				t.Errorf("progress told of %d tests, the report of %d", steps, len(r.Steps))
+			}
+			for _, s := range r.Steps {
+				if s.State != Good {
+					t.Errorf("%s: %s, %s", s.ID, s.State, s.Result)
+				}
+			}
+		})
+	}
+}
+
+func notPosted(r *http.Request, h http.Header) bool { return middlebox.GETEventStreams(r, h) }
+
+// TestMisbehaviours: each is named.
+func TestMisbehaviours(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a minute")
+	}
+	const second = time.Second
+	for _, tt := range []struct {
+		name string
+		o    middlebox.Options
+		want string // codes that must be found
+		best string // "": not looked at; "none": nothing works
+	}{
+		{"strips the upgrade", middlebox.Options{Upgrade: middlebox.UpgradeStrip}, "ws_stripped", "sse"},
+		{"refuses the upgrade", middlebox.Options{Upgrade: middlebox.UpgradeRefuse}, "ws_refused", "sse"},
+		{"resets the upgrade", middlebox.Options{Upgrade: middlebox.UpgradeReset}, "ws_reset", "sse"},
+		{"swallows the upgrade", middlebox.Options{Upgrade: middlebox.UpgradeSwallow}, "ws_swallowed", "sse"},
+		{"drops frames", middlebox.Options{Frames: middlebox.FramesDrop}, "ws_silent", "sse"},
+		{"holds frames", middlebox.Options{Frames: middlebox.FramesHold}, "ws_silent", "sse"},
+		{"corrupts frames", middlebox.Options{Frames: middlebox.FramesCorrupt}, "ws_corrupt", "sse"},
+		{"drops frames later", middlebox.Options{Frames: middlebox.FramesDrop, FramesAfter: 2 * second}, "ws_goes_silent", "sse"},
+		{"limits the age of WebSockets", middlebox.Options{WebSocketAge: 3 * second}, "ws_age", "websocket"},
+		{"limits frames", middlebox.Options{MaxFrame: 8000}, "ws_large", "sse"},
+		{"forgets connections", middlebox.Options{ForgetAfter: 3 * second}, "ws_goes_silent", ""},
+		{"ends idle connections", middlebox.Options{IdleTimeout: 2500 * time.Millisecond}, "idle_cut", "websocket"},
+		{"forgets idle connections", middlebox.Options{IdleTimeout: 2500 * time.Millisecond, IdleForget: true}, "idle_forgotten", "websocket"},
+		{"kills after some bytes", middlebox.Options{KillAtBytes: 30_000}, "answers_cut", ""},
+		{"is far away", middlebox.Options{Delay: 350 * time.Millisecond, Jitter: 20 * time.Millisecond}, "slow", "websocket"},
+		{"is thin", middlebox.Options{BytesPerSecond: 20_000}, "thin", ""},
+		{"holds responses", middlebox.Options{Hold: middlebox.HoldResponse, Held: middlebox.Streams}, "streams_held", "websocket"},
+		{"holds responses, no WebSocket", middlebox.Options{Hold: middlebox.HoldResponse, Upgrade: middlebox.UpgradeRefuse}, "streams_held ws_refused", "poll"},
+		{"holds bodies", middlebox.Options{Hold: middlebox.HoldBody}, "streams_body_held", ""},
+		{"holds event streams of GET", middlebox.Options{Hold: middlebox.HoldResponse, Held: notPosted, Upgrade: middlebox.UpgradeStrip}, "streams_differ ws_stripped", "sse"},
+		{"holds first bytes", middlebox.Options{HoldFirst: 6000}, "streams_first", ""},
+		{"passes lumps", middlebox.Options{Lumps: 4096}, "streams_lumps", ""},
+		{"batches", middlebox.Options{Batch: 800 * time.Millisecond}, "streams_batched", ""},
+		{"compresses", middlebox.Options{GzipHold: true}, "streams_compressed", ""},
+		{"caps responses", middlebox.Options{CapResponse: 4 * second}, "response_cap", "websocket"},
+		{"caps responses and holds them", middlebox.Options{CapResponse: 4 * second, Hold: middlebox.HoldResponse}, "poll_cut", "websocket"},
+		{"speaks HTTP/1.0", middlebox.Options{HTTP10: true}, "http10", ""},
+		{"loses answers", middlebox.Options{Loss: 0.5, Seed: 1, LossStatus: 502}, "answers_lost", ""},
+		{"loses answers without a word", middlebox.Options{Loss: 0.5, Seed: 1}, "answers_lost", ""},
+		{"removes headers", middlebox.Options{Strip: []string{"Authorization", "Idempotency-Key"}}, "headers_stripped", "websocket"},
+		{"removes headers of answers", middlebox.Options{StripResponse: []string{"Cache-Control"}}, "response_headers", "websocket"},
+		{"blocks methods", middlebox.Options{Methods: []string{"GET", "POST"}}, "methods_blocked", "websocket"},
+		{"blocks POST", middlebox.Options{Methods: []string{"GET", "HEAD"}}, "post_blocked methods_blocked", "websocket"},
+		{"limits addresses", middlebox.Options{MaxURL: 1000}, "url_limit", "websocket"},
+		{"limits bodies", middlebox.Options{MaxBody: 2000}, "body_limit", "websocket"},
+		{"caches", middlebox.Options{Cache: 10 * second}, "cached", "websocket"},
+		{"merges", middlebox.Options{Merge: true}, "merged", "websocket"},
+		{"repeats", middlebox.Options{Repeat: middlebox.RepeatAll}, "repeated", ""},
+		{"repeats POST", middlebox.Options{Repeat: middlebox.RepeatPOST}, "repeated", "websocket"},
+		{"is a captive portal", middlebox.Options{Answer: middlebox.CaptivePortal()}, "portal", "none"},
+		{"wants a password", middlebox.Options{Answer: middlebox.ProxyAuthRequired()}, "proxy_auth", "none"},
+		{"is busy", middlebox.Options{Answer: middlebox.Busy(503, second, 4)}, "busy", "websocket"},
+		{"is busy for good", middlebox.Options{Answer: middlebox.Busy(503, second, 0)}, "busy", "none"},
+		{"fails now and then", middlebox.Options{Seed: 3, Answer: &middlebox.Answer{Status: 502, Share: 0.3}, Only: notUpgrades}, "flaky", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := examine(t, quick(startBox(t, serve(t), tt.o).URL()))
+			for _, code := range strings.Fields(tt.want) {
+				if !r.Has(code) {
+					t.Errorf("%s is not found", code)
+				}
+			}
+			if r.Has("clear") {
+				t.Error("the path is called clear")
+			}
+			if r.Works != (tt.best != "none") {
+				t.Errorf("works: %v", r.Works)
+			}
+			if tt.best != "" && tt.best != "none" && r.Best != tt.best {
+				t.Errorf("best is %s, want %s", r.Best, tt.best)
+			}
+		})
+	}
+}
+
+func notUpgrades(r *http.Request) bool {
+	return r.Header.Get("Upgrade") == "" && r.Method == http.MethodGet
+}
+
+func TestUnreachable(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	r := examine(t, quick(server.URL))
+	if r.Works || !r.Has("foreign") {
+		t.Errorf("%+v", r.Findings)
+	}
+	server.Close()
+	r = examine(t, quick(server.URL))
+	if r.Works || !r.Has("unreachable") || !strings.Contains(r.Findings[0].Network, "the connection is refused") {
+		t.Errorf("%+v", r.Findings)
+	}
+}
+
+// TestConnectRefused: a proxy may pass requests on and yet refuse the tunnel
+// that a WebSocket takes.
+func TestConnectRefused(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	server, err := url.Parse(serve(t).URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := httputil.NewSingleHostReverseProxy(server)
+	forward.FlushInterval = -1
+	forward.ErrorLog = log.New(io.Discard, "", 0)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodConnect {
+			http.Error(w, "port 443 only", http.StatusForbidden)
+			return
+		}
+		if r.Header.Get("Proxy-Authorization") == "" || r.URL.Host != "culvert.test" {
+			http.Error(w, "who are you?", http.StatusProxyAuthRequired)
+			return
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	o := quick("http://culvert.test")
+	o.Proxy = strings.Replace(proxy.URL, "http://", "http://ann:hunter2@", 1)
+	r := examine(t, o)
+	if !r.Has("connect_refused") || r.Best != "sse" {
+		t.Errorf("best %s, %+v", r.Best, r.Findings)
+	}
+	if strings.Contains(r.Text(), "hunter2") {
+		t.Error("the report shows a password")
+	}
+	o.Proxy = proxy.URL
+	if r := examine(t, o); r.Works || !r.Has("proxy_auth") {
+		t.Errorf("%+v", r.Findings)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, o := range []Options{
+		{}, {URL: "ftp://a"}, {URL: "http://a", Proxy: "socks5://a"}, {URL: "http://a", Proxy: "http://"},
+		{URL: "http://a", Idle: -1}, {URL: "http://a", Wait: time.Minute},
+	} {
+		if _, err := Run(t.Context(), o); err == nil {
+			t.Errorf("%+v is accepted", o)
+		}
+	}
+	_, err := Run(t.Context(), Options{URL: "http://a", Proxy: "https://ann:hunter2@b"})
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Run(ctx, Options{URL: "http://127.0.0.1:1"}); err == nil {
+		t.Error("a run that was broken off has a report")
+	}
+}
+
+// TestWords: every finding has words, and the levels are known.
+func TestWords(t *testing.T) {
+	var words map[string]struct{ Level, Network, Culvert string }
+	if err := json.Unmarshal(pages.Findings, &words); err != nil {
+		t.Fatal(err)
+	}
+	for code, w := range words {
+		if !slices.Contains([]string{"good", "note", "slow", "bad"}, w.Level) || !strings.HasSuffix(w.Network, ".") || !strings.HasSuffix(w.Culvert, ".") {
+			t.Errorf("%s: %+v", code, w)
+		}
+	}
+}

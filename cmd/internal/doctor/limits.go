@@ -1,0 +1,222 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// filters finds what is taken out of requests, and which requests are not let
+// through.
+func (d *doctor) filters(ctx context.Context) {
+	d.step("headers", "Headers of requests", func() (State, string) {
+		sent := []string{"Authorization", "Idempotency-Key", "Last-Event-ID"}
+		var headers, lost []string
+		for _, name := range sent {
+			headers = append(headers, name, "doctor")
+		}
+		e, a, err := d.tryEcho(ctx, http.MethodGet, "", "", headers...)
+		if err != nil {
+			return Skipped, a.words()
+		}
+		for _, name := range sent {
+			if e.Headers[strings.ToLower(name)] == nil {
+				lost = append(lost, name)
+			}
+		}
+		if len(lost) > 0 {
+			d.find("headers_stripped", "names", strings.Join(lost, ", "))
+			return Note, "removed: " + strings.Join(lost, ", ")
+		}
+		return Good, "all arrive"
+	})
+	d.step("methods", "Methods", func() (State, string) {
+		var lost []string
+		for _, method := range []string{http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
+			a := d.ask(ctx, d.o.Patience, method, d.once("/doctor/echo"), "")
+			if a.err == nil && a.status >= 500 || a.err != nil {
+				a = d.ask(ctx, d.o.Patience, method, d.once("/doctor/echo"), "")
+			}
+			if a.err != nil || a.status != http.StatusOK {
+				lost = append(lost, method)
+			}
+		}
+		if len(lost) > 0 {
+			d.find("methods_blocked", "names", strings.Join(lost, ", "))
+			return Note, "blocked: " + strings.Join(lost, ", ")
+		}
+		return Good, "all pass"
+	})
+	d.step("lengths", "Long addresses and bodies", func() (State, string) {
+		var words []string
+		for _, n := range []int{1500, 7500} {
+			if e, _, err := d.tryEcho(ctx, http.MethodGet, "?x="+strings.Repeat("x", n), ""); err != nil || e.Target < n {
+				d.find("url_limit", "bytes", n)
+				words = append(words, fmt.Sprintf("no address of %d bytes", n))
+				break
+			}
+		}
+		for _, n := range []int{4 << 10, 32 << 10} {
+			if !d.canPost {
+				break
+			}
+			if e, _, err := d.tryEcho(ctx, http.MethodPost, "", strings.Repeat("x", n), "Content-Type", "text/plain"); err != nil || e.Body < n {
+				d.find("body_limit", "bytes", n)
+				words = append(words, fmt.Sprintf("no body of %d bytes", n))
+				break
+			}
+		}
+		if len(words) > 0 {
+			return Note, strings.Join(words, ", ")
+		}
+		return Good, "pass"
+	})
+}
+
+// wantedConnections is how many requests at a time are tried: more than a
+// person's tabs need.
+const wantedConnections = 8
+
+// connections finds how many requests may wait at the same time: those that the
+// server counts as present in a room.
+func (d *doctor) connections(ctx context.Context) {
+	d.step("connections", "Requests at the same time", func() (State, string) {
+		ctx, cancel := context.WithCancel(ctx)
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer cancel()
+		room := d.room("many")
+		for i := range wantedConnections {
+			path := d.once(fmt.Sprintf("/rooms/%s/poll?wait=20&client=c%d", room, i))
+			all.Go(func() {
+				for try := 0; try < 3 && ctx.Err() == nil; try++ { // until it is ended, or because it failed
+					d.ask(ctx, 20*time.Second, http.MethodGet, fmt.Sprintf("%s&try=%d", path, try), "")
+				}
+			})
+		}
+		count := 0
+		for until := time.Now().Add(d.o.Patience); time.Now().Before(until); {
+			a := d.ask(ctx, d.o.Patience, http.MethodGet, d.once("/rooms/"+room+"/presence?limit=0"), "")
+			var told struct{ Count int }
+			if a.err == nil && a.status == http.StatusOK && json.Unmarshal(a.body, &told) == nil {
+				count = told.Count
+			}
+			if count >= wantedConnections || !pause(ctx, 100*time.Millisecond) {
+				break
+			}
+		}
+		if count < wantedConnections {
+			d.find("connections", "count", count, "wanted", wantedConnections)
+			return Note, fmt.Sprintf("%d of %d", count, wantedConnections)
+		}
+		return Good, fmt.Sprintf("%d of %d", count, wantedConnections)
+	})
+}
+
+// clockOff is from where on tokens that live a minute would suffer.
+const clockOff = 30 * time.Second
+
+func (d *doctor) clock(ctx context.Context) {
+	d.step("clock", "Clock", func() (State, string) {
+		e, a, err := d.tryEcho(ctx, http.MethodGet, "", "")
+		if err != nil {
+			return Skipped, a.words()
+		}
+		off := time.Since(time.UnixMilli(e.Time)) - a.took/2
+		if off.Abs() > clockOff {
+			d.find("clock", "seconds", seconds(off.Abs()))
+			return Note, seconds(off.Abs()) + " s apart"
+		}
+		return Good, "agrees with the server's"
+	})
+}
+
+// waiting makes the tests that only wait, together.
+func (d *doctor) waiting(ctx context.Context) {
+	var idle, busy, flow, poll fate
+	long := max(d.o.Idle, d.o.Wait)
+	d.step("waiting", fmt.Sprintf("Long connections, %s s", seconds(long)), func() (State, string) {
+		idle, busy, flow = fate{spent: true}, fate{spent: true}, fate{spent: true}
+		var all sync.WaitGroup
+		if d.websocket {
+			all.Go(func() { idle = d.idleSocket(ctx) })
+			all.Go(func() { busy = d.busySocket(ctx) })
+		}
+		all.Go(func() { flow = d.busyStream(ctx) })
+		all.Go(func() { poll = d.longPoll(ctx) })
+		all.Wait()
+		d.judgeWaiting(idle, busy, flow, poll)
+		for _, f := range []fate{idle, busy, flow, poll} {
+			if !f.lasted && !f.spent {
+				return Note, "not all lived as long"
+			}
+		}
+		return Good, "all lived as long"
+	})
+	for _, one := range []struct {
+		id, title string
+		fate      fate
+	}{
+		{"ws-busy", "WebSocket in use", busy}, {"ws-idle", "WebSocket without traffic", idle},
+		{"stream-long", "Stream with an event a second", flow}, {"poll-long", "Poll that waits", poll},
+	} {
+		d.step(one.id, one.title, func() (State, string) {
+			switch {
+			case one.fate.spent:
+				return Skipped, ""
+			case one.fate.lasted:
+				return Good, one.fate.words()
+			}
+			return Note, one.fate.words()
+		})
+	}
+}
+
+// longPoll asks for the longest wait.
+func (d *doctor) longPoll(ctx context.Context) fate {
+	path := d.once(fmt.Sprintf("/rooms/%s/poll?wait=%d", d.room("wait"), int(d.o.Wait.Seconds())))
+	a := d.ask(ctx, d.o.Wait+d.o.Patience, http.MethodGet, path, "")
+	switch {
+	case a.err == nil && a.status == http.StatusOK:
+		return fate{lasted: true, after: a.took}
+	case a.err != nil && !broke(a.err):
+		return fate{silent: true, after: d.o.Wait}
+	}
+	return fate{after: a.took}
+}
+
+// judgeWaiting tells one cause from another by what else lived on.
+func (d *doctor) judgeWaiting(idle, busy, flow, poll fate) {
+	d.lasts["websocket"] = busy.lasted && idle.lasted
+	switch {
+	case busy.spent || busy.lasted:
+	case busy.silent:
+		d.find("ws_goes_silent", "seconds", seconds(busy.after))
+	default:
+		d.find("ws_age", "seconds", seconds(busy.after))
+	}
+	if busy.lasted && !idle.spent && !idle.lasted {
+		if idle.silent {
+			d.find("idle_forgotten", "seconds", seconds(idle.after))
+		} else {
+			d.find("idle_cut", "seconds", seconds(idle.after))
+		}
+	}
+	if !flow.spent && !flow.lasted {
+		d.find("response_cap", "seconds", seconds(flow.after))
+		return
+	}
+	switch {
+	case poll.lasted:
+	case poll.silent:
+		d.find("idle_forgotten", "seconds", seconds(poll.after))
+	case flow.lasted:
+		d.find("idle_cut", "seconds", seconds(poll.after))
+	default:
+		d.find("poll_cut", "seconds", seconds(poll.after))
+	}
+}

@@ -1,0 +1,253 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// plain asks for what any network should pass, and stops everything where it
+// does not.
+func (d *doctor) plain(ctx context.Context) error {
+	var failure error
+	d.step("plain", "Plain request", func() (State, string) {
+		e, a, err := d.tryEcho(ctx, http.MethodGet, "", "")
+		for waited := 0; err != nil && waited < 2 && retryAfter(a) > 0; waited++ {
+			d.find("busy", "status", a.status)
+			if !pause(ctx, min(retryAfter(a), d.o.Patience)) {
+				break
+			}
+			e, a, err = d.tryEcho(ctx, http.MethodGet, "", "")
+		}
+		if err != nil {
+			failure = errHopeless
+			return Bad, d.hopeless(a)
+		}
+		d.rtt = a.took
+		for range 4 {
+			if _, a, err := d.tryEcho(ctx, http.MethodGet, "", ""); err == nil {
+				d.rtt = min(d.rtt, a.took)
+			}
+		}
+		d.report.From = e.Client
+		for _, name := range []string{"via", "forwarded", "x-forwarded-for"} {
+			if value, ok := e.Headers[name].(string); ok && d.report.Via == "" {
+				d.report.Via = name + ": " + value
+			}
+		}
+		result := fmt.Sprintf("%d ms there and back", d.rtt.Milliseconds())
+		if e.Protocol != "HTTP/1.1" || a.proto == "HTTP/1.0" {
+			result += ", " + e.Protocol
+			if e.Protocol == "HTTP/1.0" || a.proto == "HTTP/1.0" {
+				d.find("http10")
+			}
+		}
+		d.responseHeaders(a)
+		if d.rtt > slowTrip {
+			d.find("slow", "ms", d.rtt.Milliseconds())
+			return Note, result
+		}
+		return Good, result
+	})
+	if failure != nil {
+		return failure
+	}
+	d.step("large", "Answer of 64 KB", func() (State, string) {
+		e, a, err := d.tryEcho(ctx, http.MethodGet, "?size=65536", "")
+		switch {
+		case err != nil || len(e.Fill) != 65536:
+			// Slow, or cut?
+			if a.err != nil && !broke(a.err) {
+				a = d.ask(ctx, 4*d.o.Patience, http.MethodGet, d.once("/doctor/echo?size=65536"), "")
+				if a.err == nil && len(a.body) > 65536 {
+					break
+				}
+			}
+			d.find("answers_cut")
+			return Note, "does not arrive whole"
+		}
+		if took := a.took - d.rtt; took > slowAnswer {
+			d.find("thin", "seconds", fmt.Sprintf("%.1f", took.Seconds()))
+			return Note, fmt.Sprintf("%.1f s", took.Seconds())
+		}
+		return Good, fmt.Sprintf("%d ms", a.took.Milliseconds())
+	})
+	return nil
+}
+
+// Beyond these a person feels it.
+const (
+	slowTrip   = 400 * time.Millisecond
+	slowAnswer = time.Second
+)
+
+// hopeless says why not even a plain request gets through.
+func (d *doctor) hopeless(a answer) string {
+	switch {
+	case a.err != nil:
+		d.find("unreachable", "error", reason(a.err))
+	case a.status == http.StatusProxyAuthRequired:
+		d.find("proxy_auth")
+	case retryAfter(a) > 0:
+		d.find("busy", "status", a.status)
+	case a.status < 400 && !json.Valid(a.body):
+		d.find("portal", "status", a.status)
+	default:
+		d.find("foreign", "status", a.status)
+	}
+	return a.words()
+}
+
+func retryAfter(a answer) time.Duration {
+	if a.err != nil || a.status < 429 {
+		return 0
+	}
+	n, err := strconv.Atoi(a.header.Get("Retry-After"))
+	if err != nil || n < 1 {
+		return 0
+	}
+	return time.Duration(n) * time.Second
+}
+
+func (d *doctor) responseHeaders(a answer) {
+	var lost []string
+	for _, name := range []string{"Cache-Control", "Content-Type", "Vary"} {
+		if a.header.Get(name) == "" {
+			lost = append(lost, name)
+		}
+	}
+	if len(lost) > 0 {
+		d.find("response_headers", "names", strings.Join(lost, ", "))
+	}
+}
+
+// repeat finds what happens to requests that are alike, and to those that
+// change something.
+func (d *doctor) repeat(ctx context.Context) {
+	d.step("repeat", "The same request again", func() (State, string) {
+		path := d.once("/doctor/echo")
+		first, _ := readEcho(d.ask(ctx, d.o.Patience, http.MethodGet, path, ""), path)
+		second, _ := readEcho(d.ask(ctx, d.o.Patience, http.MethodGet, path, ""), path)
+		if first.ID != "" && first.ID == second.ID {
+			d.find("cached")
+			return Note, "answered with a kept answer"
+		}
+		if d.merges(ctx) {
+			d.find("merged")
+			return Note, "two at a time are taken for one"
+		}
+		return Good, "each gets an answer of its own"
+	})
+	d.step("publish", "Publishing by POST", func() (State, string) {
+		const total = 10
+		room := d.room("post")
+		answered := map[int]bool{}
+		var last answer
+		for i := range total {
+			last = d.ask(ctx, d.o.Patience, http.MethodPost, "/rooms/"+room+"?m="+strconv.Itoa(i), strconv.Itoa(i), "Content-Type", "text/plain")
+			answered[i] = last.err == nil && last.status < 300
+			if refusal(last) {
+				break // nine more would be refused as well
+			}
+		}
+		copies, ok := d.arrived(ctx, room)
+		if !ok {
+			return Skipped, "what arrived cannot be read"
+		}
+		return d.judgePublishes(answered, copies, total, last)
+	})
+}
+
+func (d *doctor) judgePublishes(answered map[int]bool, copies map[int]int, total int, last answer) (State, string) {
+	all, lost, good := 0, 0, 0
+	for i := range total {
+		all += copies[i]
+		if answered[i] {
+			good++
+		} else if copies[i] > 0 {
+			lost++
+		}
+	}
+	if all == 0 {
+		d.canPost = false
+		d.find("post_blocked")
+		return Bad, last.words()
+	}
+	state, result := Good, fmt.Sprintf("%d of %d answered, each arrived once", good, total)
+	if lost > 0 {
+		d.find("answers_lost", "lost", lost, "total", total)
+		state, result = Note, fmt.Sprintf("%d of %d answers were lost", lost, total)
+	}
+	if all > len(copies) {
+		d.find("repeated", "copies", all, "total", len(copies))
+		state, result = Note, fmt.Sprintf("%d arrived as %d", len(copies), all)
+	}
+	if missing := total - len(copies); missing > 0 {
+		d.failed += missing
+		state = Note
+		result += fmt.Sprintf("; %d did not arrive", missing)
+	}
+	return state, result
+}
+
+// arrived counts the numbers that are messages of a room.
+func (d *doctor) arrived(ctx context.Context, room string) (map[int]int, bool) {
+	for range 3 {
+		a := d.ask(ctx, d.o.Patience, http.MethodGet, d.once("/rooms/"+room+"/history?limit=100"), "")
+		var page struct {
+			Messages []struct{ Data int }
+		}
+		if a.err != nil || a.status != http.StatusOK || json.Unmarshal(a.body, &page) != nil {
+			d.failed++
+			continue
+		}
+		copies := map[int]int{}
+		for _, m := range page.Messages {
+			copies[m.Data]++
+		}
+		return copies, true
+	}
+	return nil, false
+}
+
+// merges finds whether two requests for one address, the second while the first
+// one waits, are taken for one: polls that end when nothing came end as far
+// apart as they began.
+func (d *doctor) merges(ctx context.Context) bool {
+	const apart = 300 * time.Millisecond
+	path := d.once("/rooms/" + d.room("merge") + "/poll?wait=1")
+	var times [2]int64
+	var both sync.WaitGroup
+	for i := range times {
+		both.Go(func() {
+			if !pause(ctx, time.Duration(i)*apart) {
+				return
+			}
+			var told struct{ Time int64 }
+			a := d.ask(ctx, d.o.Patience+time.Second, http.MethodGet, path, "")
+			if a.err == nil && a.status == http.StatusOK && json.Unmarshal(a.body, &told) == nil {
+				times[i] = told.Time
+			}
+		})
+	}
+	both.Wait()
+	return !slices.Contains(times[:], 0) && times[0] == times[1]
+}
+
+// pause waits, and returns false where ctx ended first.
+func pause(ctx context.Context, t time.Duration) bool {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
