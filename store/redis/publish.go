@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync/atomic"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/culvertd/culvert/hub"
 )
+
+// errBadID is a defect of the caller: a hub makes ids.
+var errBadID = errors.New("redis: a message's id must be letters and digits")
 
 // What may have become of an item. Guarded by its lane's mu.
 const (
@@ -89,8 +93,10 @@ func (s *Store) Publish(ctx context.Context, batch []hub.Publish) []hub.Result {
 		var err error
 		switch {
 		case busy != nil && busy[i]:
-			it.flight = flightKey{}
+			it.flight = flightKey{} // another one's
 			err = hub.ErrKeyInProgress
+		case !plain(it.id) || it.id == "":
+			err = errBadID
 		case !it.ephemeral && it.size() > s.opt.HistoryBytes:
 			err = fmt.Errorf("%w: it counts %d bytes, the history of a room has %d", hub.ErrTooLarge, it.size(), s.opt.HistoryBytes)
 		default:

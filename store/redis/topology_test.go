@@ -31,7 +31,7 @@ func startCluster(t testing.TB, n int) []*server {
 	t.Helper()
 	var nodes []*server
 	for range n {
-		nodes = append(nodes, startServer(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000"))
+		nodes = append(nodes, startServer(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "5000"))
 	}
 	for i, s := range nodes {
 		s.cli("cluster", "addslotsrange", fmt.Sprint(i*16384/n), fmt.Sprint((i+1)*16384/n-1))

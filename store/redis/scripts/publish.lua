@@ -80,7 +80,7 @@ local function open(head, stream, name)
   if type(value) == 'table' then return nil, value.err end
   if value then
     epoch, offset, id, time, floor, floorID, bytes, due =
-      string.match(value, '^(%w+) (%d+) (%w+) (%d+) (%d+) (%S+) (%d+) (%d+)')
+      string.match(value, '^(%w+) (%d+) (%S+) (%d+) (%d+) (%S+) (%d+) (%d+)')
   end
   if not due then
     epoch, offset, id, time, floor, floorID, bytes, due = newEpoch(''), '0', '-', '0', '0', '-', '0', '0'
@@ -151,7 +151,7 @@ local function publish()
     local used = redis.pcall('GET', key)
     if type(used) == 'table' then return clean(used.err) end
     if used then
-      local first, epoch, offset, firstID, time = string.match(used, '^(%x+) (%S+) (%d+) (%w+) (%d+)')
+      local first, epoch, offset, firstID, time = string.match(used, '^(%x+) (%S+) (%d+) (%S+) (%d+)')
       if first ~= print then return '!' end
       return '= ' .. epoch .. ' ' .. offset .. ' ' .. time .. ' ' .. firstID
     end

@@ -33,7 +33,7 @@ local epoch, offset, id, time, floor, floorID, due
 local value = redis.call('GET', KEYS[1])
 if value then
   epoch, offset, id, time, floor, floorID, due =
-    string.match(value, '^(%w+) (%d+) (%w+) (%d+) (%d+) (%S+) %d+ (%d+)')
+    string.match(value, '^(%w+) (%d+) (%S+) (%d+) (%d+) (%S+) %d+ (%d+)')
 end
 if due then
   offset, time, floor, due = tonumber(offset), tonumber(time), tonumber(floor), tonumber(due)
