@@ -154,6 +154,11 @@ func (w *worker) serve(r *room) {
 func (w *worker) deliver(m *membership) {
 	s := m.sub
 	s.mu.Lock()
+	if s.waiter != nil && !m.gone {
+		s.wantLocked(m)
+		s.answerLocked(&w.sc, false)
+		return
+	}
 	defer s.mu.Unlock()
 	if m.gone {
 		return

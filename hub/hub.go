@@ -210,9 +210,7 @@ func (h *Hub) Drain(ctx context.Context, spread time.Duration) error {
 	}
 	subs := make([]*Subscriber, 0, len(h.live))
 	for s := range h.live {
-		if s.conn != nil {
-			subs = append(subs, s)
-		}
+		subs = append(subs, s)
 	}
 	var idle chan struct{}
 	if h.count > 0 {
@@ -223,6 +221,10 @@ func (h *Hub) Drain(ctx context.Context, spread time.Duration) error {
 	}
 	h.mu.Unlock()
 	for _, s := range subs {
+		if s.conn == nil {
+			s.timeUp(PollResult{Draining: true, After: spreadOut(pollSpread)})
+			continue // one that is not parked hears of draining itself
+		}
 		s.End(End{Code: EndDraining, Message: "the server is going down; another one, or its successor, goes on", After: spreadOut(spread)})
 	}
 	if idle == nil {

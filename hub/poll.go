@@ -38,11 +38,7 @@ const pollSpread = 2 * time.Second
 // Poll answers as soon as there is an event, or after the wait, with none. Errors
 // are those of NewSubscriber and Subscribe, ErrBehind, and the context's.
 func (h *Hub) Poll(ctx context.Context, req PollRequest) (PollResult, error) {
-	s := &Subscriber{
-		hub: h, form: req.Form, framing: h.o.Framings[req.Form], transport: "poll",
-		client: req.Client, from: req.From,
-		wake: make(chan struct{}, 1), ending: make(chan struct{}), done: make(chan struct{}),
-	}
+	s := h.newPoll(req)
 	if err := h.admit(s); err != nil {
 		return PollResult{}, err
 	}
@@ -50,13 +46,26 @@ func (h *Hub) Poll(ctx context.Context, req PollRequest) (PollResult, error) {
 	if _, err := s.Subscribe(ctx, req.Subscriptions); err != nil {
 		return PollResult{}, err
 	}
-	timer := time.NewTimer(req.Wait)
-	defer timer.Stop()
 	sc := h.takeScratch()
 	defer h.giveScratch(sc)
+	return s.await(ctx, sc, &req)
+}
+
+func (h *Hub) newPoll(req PollRequest) *Subscriber {
+	return &Subscriber{
+		hub: h, form: req.Form, framing: h.o.Framings[req.Form], transport: "poll",
+		client: req.Client, from: req.From,
+		wake: make(chan struct{}, 1), ending: make(chan struct{}), done: make(chan struct{}),
+	}
+}
+
+// await waits for a first event.
+func (s *Subscriber) await(ctx context.Context, sc *scratch, req *PollRequest) (PollResult, error) {
+	timer := time.NewTimer(req.Wait)
+	defer timer.Stop()
 	for {
 		res, need, err := s.collect(ctx, sc, req)
-		if err != nil || len(res.Frames) > 0 || len(res.Gaps) > 0 {
+		if err != nil || !res.empty() {
 			return res, err
 		}
 		var retry <-chan time.Time
@@ -68,7 +77,7 @@ func (h *Hub) Poll(ctx context.Context, req PollRequest) (PollResult, error) {
 		case <-retry:
 		case <-timer.C:
 			return res, nil
-		case <-h.draining:
+		case <-s.hub.draining:
 			res.Draining, res.After = true, spreadOut(pollSpread)
 			return res, nil
 		case <-s.ending:
@@ -81,9 +90,14 @@ func (h *Hub) Poll(ctx context.Context, req PollRequest) (PollResult, error) {
 
 // collect takes what there is. need says that some room has to be looked at
 // again although nothing will wake the poll.
-func (s *Subscriber) collect(ctx context.Context, sc *scratch, req PollRequest) (res PollResult, need bool, err error) {
+func (s *Subscriber) collect(ctx context.Context, sc *scratch, req *PollRequest) (res PollResult, need bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.collectLocked(ctx, sc, req)
+}
+
+// collectLocked gives mu back while it reads from the store.
+func (s *Subscriber) collectLocked(ctx context.Context, sc *scratch, req *PollRequest) (res PollResult, need bool, err error) {
 	size := 0
 	add := func(m *membership, ev *Event, frame []byte) {
 		m.pos = ev.At

@@ -222,3 +222,71 @@ func TestPresence(t *testing.T) {
 		}
 	})
 }
+
+// waiter is the connection of a parked poll.
+type waiter chan answered
+
+type answered struct {
+	res hub.PollResult
+	err error
+	at  time.Time
+}
+
+func (w waiter) Answer(res hub.PollResult, err error) { w <- answered{res, err, time.Now()} }
+
+func TestParkedPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, hub.Options{}, memory.Options{})
+		park := func(req hub.PollRequest) (waiter, *hub.Subscriber) {
+			t.Helper()
+			w := make(waiter, 2)
+			_, s, err := r.PollOrPark(t.Context(), req, func() (hub.Waiter, error) { return w, nil })
+			if err != nil || s == nil {
+				t.Fatalf("not parked: %v", err)
+			}
+			return w, s
+		}
+		// Something comes.
+		w, _ := park(poll(20*time.Second, now("a", "b")...))
+		if n := r.Stats().Subscribers["poll"]; n != 1 {
+			t.Errorf("%d polls are counted", n)
+		}
+		time.Sleep(5 * time.Second)
+		one(t, r.Hub, "a", "1")
+		a := <-w
+		if a.err != nil || joinFrames(a.res) != "a msg 1 1\n" || len(a.res.Cursor) != 2 {
+			t.Errorf("answered %+v", a)
+		}
+		// Nothing comes.
+		begin := time.Now()
+		w, _ = park(poll(20*time.Second, next(a.res)...))
+		b := <-w
+		if d := b.at.Sub(begin); b.err != nil || len(b.res.Frames) != 0 || b.res.Cursor.String() != a.res.Cursor.String() || d < 20*time.Second || d > 22*time.Second {
+			t.Errorf("after %v it was answered %+v", d, b)
+		}
+		// There is something already: it is not parked.
+		one(t, r.Hub, "b", "1")
+		res, s, err := r.PollOrPark(t.Context(), poll(20*time.Second, next(b.res)...), nil)
+		if err != nil || s != nil || joinFrames(res) != "b msg 1 1\n" {
+			t.Errorf("answered %+v, %v", res, err)
+		}
+		// The client leaves.
+		w, s = park(poll(20*time.Second, next(res)...))
+		s.End(hub.End{})
+		if c := <-w; !errors.Is(c.err, hub.ErrClosed) {
+			t.Errorf("given up: %+v", c)
+		}
+		// The node drains.
+		w, _ = park(poll(20*time.Second, next(res)...))
+		if err := r.Drain(t.Context(), time.Second); err != nil {
+			t.Error(err)
+		}
+		if d := <-w; d.err != nil || !d.res.Draining || len(d.res.Cursor) != 2 {
+			t.Errorf("draining: %+v", d)
+		}
+		synctest.Wait()
+		if len(w) != 0 || r.Stats().Subscribers["poll"] != 0 {
+			t.Error("a poll was answered twice, or is still there")
+		}
+	})
+}

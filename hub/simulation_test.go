@@ -219,7 +219,7 @@ func (c *simClient) poll() {
 	for range c.rng.IntN(5) + 1 {
 		req := poll(time.Duration(c.rng.IntN(2000))*time.Millisecond, c.subs()...)
 		req.Limit = c.rng.IntN(20) + 1
-		res, err := c.sim.h.Poll(context.Background(), req)
+		res, err := c.ask(req)
 		if err != nil {
 			time.Sleep(50 * time.Millisecond)
 			continue
@@ -232,6 +232,20 @@ func (c *simClient) poll() {
 			c.at[at.Room] = at.Position
 		}
 	}
+}
+
+// ask polls with a goroutine, or parked.
+func (c *simClient) ask(req hub.PollRequest) (hub.PollResult, error) {
+	if c.rng.IntN(2) == 0 {
+		return c.sim.h.Poll(context.Background(), req)
+	}
+	w := make(waiter, 2)
+	res, s, err := c.sim.h.PollOrPark(context.Background(), req, func() (hub.Waiter, error) { return w, nil })
+	if s == nil {
+		return res, err
+	}
+	a := <-w
+	return a.res, a.err
 }
 
 // connect reads over one connection for a while; the last one of a client reads

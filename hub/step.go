@@ -63,10 +63,7 @@ func (s *Subscriber) kickLocked(sc *scratch) {
 		return
 	}
 	if s.conn == nil {
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
+		s.wakeLocked()
 		return
 	}
 	if sc == nil {
@@ -75,6 +72,18 @@ func (s *Subscriber) kickLocked(sc *scratch) {
 	}
 	if s.stepLocked(sc) {
 		s.pumpLocked()
+	}
+}
+
+// wakeLocked has a poll look again.
+func (s *Subscriber) wakeLocked() {
+	if s.waiter != nil {
+		s.hub.wg.Go(s.answer)
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
 	}
 }
 

@@ -32,19 +32,23 @@ type Subscriber struct {
 
 	mu sync.Mutex // before a room's mu
 	// guarded by mu
-	held     bool // until Start nobody writes
-	pumping  bool // a pump owns the connection
-	members  []*membership
-	pending  int      // members with something to look at
-	rest     []byte   // what the connection did not take; goes out first
-	own      [][]byte // private frames: hello, replies
-	ownBytes int
-	space    chan struct{} // closed when own has been taken; nil if nobody waits
-	beat     bool          // a heartbeat is due
-	end      *End
-	finished bool
-	reading  context.CancelFunc // ends the pump's read of the store, if one is under way
-	retrying bool               // the tick will look again, for a store that failed
+	held       bool // until Start nobody writes
+	pumping    bool // a pump owns the connection
+	members    []*membership
+	pending    int      // members with something to look at
+	rest       []byte   // what the connection did not take; goes out first
+	own        [][]byte // private frames: hello, replies
+	ownBytes   int
+	space      chan struct{} // closed when own has been taken; nil if nobody waits
+	beat       bool          // a heartbeat is due
+	end        *End
+	finished   bool
+	reading    context.CancelFunc // ends the pump's read of the store, if one is under way
+	retrying   bool               // the tick will look again, for a store that failed
+	waiter     Waiter             // of a parked poll, until it is answered
+	request    *PollRequest       // of a parked poll
+	collecting bool               // somebody puts a parked poll's answer together
+	overdue    *PollResult        // what to answer when there is nothing, and it is time
 
 	wheel wheelPlace // guarded by the wheel
 	wrote int64      // hub.coarse at the last write; guarded by mu
@@ -192,6 +196,10 @@ func (s *Subscriber) endLocked(e End) {
 	switch {
 	case s.conn == nil:
 		s.finishLocked()
+		if w := s.takeWaiterLocked(); w != nil {
+			// Given up. Whoever ends it may hold locks that Answer needs.
+			s.hub.wg.Go(func() { w.Answer(PollResult{}, ErrClosed) })
+		}
 		return
 	case e.Code == "":
 		// Nothing to say: whoever is writing is cut off.

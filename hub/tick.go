@@ -119,6 +119,11 @@ func (h *Hub) beat(due []*Subscriber, now int64, clock time.Time) {
 			s.mu.Unlock()
 			continue
 		}
+		if s.conn == nil {
+			s.mu.Unlock()
+			s.timeUp(PollResult{})
+			continue
+		}
 		next := s.wrote + int64(s.heartbeat/time.Second)
 		if next <= now {
 			s.beat = true

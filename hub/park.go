@@ -1,0 +1,158 @@
+package hub
+
+import (
+	"context"
+	"time"
+)
+
+// Waiter is a poll's connection while nobody holds a goroutine for it.
+type Waiter interface {
+	// Answer is called once: with what came, with nothing after the wait, or
+	// with ErrClosed when the poll was given up. It must not block.
+	Answer(res PollResult, err error)
+}
+
+// PollOrPark answers as Poll does where there is something at once or nothing
+// to wait for. Else it calls park for a Waiter and returns the poll itself,
+// which the caller may End when the client leaves; the Waiter is answered later.
+// Where park fails, its error is returned.
+func (h *Hub) PollOrPark(ctx context.Context, req PollRequest, park func() (Waiter, error)) (PollResult, *Subscriber, error) {
+	s := h.newPoll(req)
+	if err := h.admit(s); err != nil {
+		return PollResult{}, nil, err
+	}
+	res, parked, err := s.pollOrPark(ctx, req, park)
+	if !parked {
+		s.End(End{})
+		return res, nil, err
+	}
+	return PollResult{}, s, nil
+}
+
+func (s *Subscriber) pollOrPark(ctx context.Context, req PollRequest, park func() (Waiter, error)) (PollResult, bool, error) {
+	if _, err := s.Subscribe(ctx, req.Subscriptions); err != nil {
+		return PollResult{}, false, err
+	}
+	sc := s.hub.takeScratch()
+	defer s.hub.giveScratch(sc)
+	res, need, err := s.collect(ctx, sc, &req)
+	if err != nil || !res.empty() || req.Wait <= 0 {
+		return res, false, err
+	}
+	if need {
+		// The log has yet to reach the reader's place: soon, or never.
+		res, err := s.await(ctx, sc, &req)
+		return res, false, err
+	}
+	w, err := park()
+	if err != nil {
+		return PollResult{}, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiter, s.request = w, &req
+	if s.pending > 0 {
+		s.hub.wg.Go(s.answer) // something came meanwhile
+		return res, true, nil
+	}
+	// The wheel's seconds are whole ones: never wait less than was asked.
+	s.hub.wheel.add(s, req.Wait+time.Second-1)
+	return res, true, nil
+}
+
+func (r *PollResult) empty() bool { return len(r.Frames) == 0 && len(r.Gaps) == 0 }
+
+// takeWaiterLocked takes the waiter, so that it is answered once.
+func (s *Subscriber) takeWaiterLocked() Waiter {
+	w := s.waiter
+	s.waiter = nil
+	return w
+}
+
+// answer answers a parked poll if there is something for it. No lock of the
+// hub is held.
+func (s *Subscriber) answer() {
+	sc := s.hub.takeScratch()
+	defer s.hub.giveScratch(sc)
+	s.mu.Lock()
+	s.answerLocked(sc, true)
+}
+
+// answerLocked gives mu back. Reading from the store is left to a goroutine
+// unless slow says that this is one. Only one collects at a time: what two had
+// collected could be answered in the wrong order, or not at all.
+func (s *Subscriber) answerLocked(sc *scratch, slow bool) {
+	if s.waiter == nil || s.collecting {
+		s.mu.Unlock()
+		return
+	}
+	if !slow && s.needsStoreLocked() {
+		s.mu.Unlock()
+		s.hub.wg.Go(s.answer)
+		return
+	}
+	s.collecting = true
+	res, need, err := s.collectLocked(s.hub.ctx, sc, s.request)
+	s.collecting = false
+	switch {
+	case s.waiter == nil:
+		s.mu.Unlock()
+	case err != nil || !res.empty():
+		s.replyLocked(res, err)
+	case s.overdue != nil:
+		res.Draining, res.After = s.overdue.Draining, s.overdue.After
+		s.replyLocked(res, nil)
+	case need:
+		if !s.retrying {
+			s.retrying = true
+			s.hub.retry(s) // the log has yet to reach the reader's place
+		}
+		s.mu.Unlock()
+	default:
+		if s.pending > 0 { // since the room was looked at
+			s.hub.wg.Go(s.answer)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// needsStoreLocked tells whether a member with something to look at has left
+// its log.
+func (s *Subscriber) needsStoreLocked() bool {
+	for _, m := range s.members {
+		if !m.pending {
+			continue
+		}
+		m.room.mu.Lock()
+		lost := !m.attached || m.seq < m.room.log.first
+		m.room.mu.Unlock()
+		if lost {
+			return true
+		}
+	}
+	return false
+}
+
+// replyLocked ends the poll with an answer. It gives mu back.
+func (s *Subscriber) replyLocked(res PollResult, err error) {
+	w := s.takeWaiterLocked()
+	s.endLocked(End{})
+	s.mu.Unlock()
+	w.Answer(res, err)
+}
+
+// timeUp answers a parked poll with nothing but its cursor.
+func (s *Subscriber) timeUp(res PollResult) {
+	s.mu.Lock()
+	if s.waiter == nil {
+		s.mu.Unlock()
+		return
+	}
+	if s.collecting { // what is being collected is the answer
+		s.overdue = &res
+		s.mu.Unlock()
+		return
+	}
+	res.Cursor = s.pollCursorLocked()
+	s.replyLocked(res, nil)
+}
