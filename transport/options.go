@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culvertd/culvert/transport/conn"
+	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/publish"
 	"github.com/culvertd/culvert/transport/read"
 )
@@ -47,6 +49,12 @@ type Options struct {
 	// the page at "/". It returns false, and has done nothing then, where it has
 	// nothing there for this client. Default: nothing.
 	Pages func(w http.ResponseWriter, r *http.Request) bool
+
+	// Poller waits for the clients of polls, so that a poll that waits costs no
+	// goroutine. Nil: each has one.
+	Poller *poller.Poller
+	// Tuning bounds what such a connection holds in the kernel.
+	Tuning conn.Tuning
 }
 
 // Validate reports the first field that cannot be used.

@@ -36,7 +36,7 @@ func (s *Server) read(c *gin.Context) {
 
 func (s *Server) readPoll(c *gin.Context) {
 	if q, ok := s.parseRead(c); ok {
-		s.poll.Serve(c.Writer, c.Request, q)
+		s.passOn(c, func(w http.ResponseWriter, r *http.Request) { s.poll.Serve(w, r, q) })
 	}
 }
 
@@ -94,14 +94,39 @@ func (s *Server) parseRead(c *gin.Context) (read.Request, bool) {
 	return q, true
 }
 
+// plainWriter is gin's writer without what gin says of every connection: that it
+// can be hijacked.
+type plainWriter struct {
+	http.ResponseWriter
+	raw http.ResponseWriter
+}
+
+// Unwrap is for http.ResponseController.
+func (w plainWriter) Unwrap() http.ResponseWriter { return w.raw }
+
+// hijackWriter is the same for a connection that can. Going through gin, which
+// would write an answer behind a handler that has written none, tells it not to.
+type hijackWriter struct {
+	plainWriter
+	http.Hijacker
+}
+
 // handOver gives a request to a transport that may take the connection over.
-// It gets the server's own ResponseWriter: gin's says of every connection that
-// it can be hijacked.
 func (s *Server) handOver(c *gin.Context, serve func(w http.ResponseWriter, r *http.Request)) {
 	c.Set(handedOver, true)
-	var w http.ResponseWriter = c.Writer
-	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
-		w = u.Unwrap()
+	s.passOn(c, serve)
+}
+
+// passOn serves a request with a writer that tells the truth about the
+// connection.
+func (s *Server) passOn(c *gin.Context, serve func(w http.ResponseWriter, r *http.Request)) {
+	raw := http.ResponseWriter(c.Writer)
+	if u, ok := raw.(interface{ Unwrap() http.ResponseWriter }); ok {
+		raw = u.Unwrap()
+	}
+	var w http.ResponseWriter = plainWriter{c.Writer, raw}
+	if _, ok := raw.(http.Hijacker); ok {
+		w = hijackWriter{plainWriter{c.Writer, raw}, c.Writer}
 	}
 	defer func() {
 		if p := recover(); p != nil {

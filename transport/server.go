@@ -78,7 +78,7 @@ func New(h Hub, t Transports, o Options) (*Server, error) {
 	o = o.withDefaults()
 	s := &Server{
 		hub: h, t: t, o: o,
-		poll:   poll.New(h, poll.Options{Bytes: o.PollBytes, Logger: o.Logger}),
+		poll:   poll.New(h, poll.Options{Bytes: o.PollBytes, Logger: o.Logger, Poller: o.Poller, Tuning: o.Tuning}),
 		allow:  newOriginSet(o),
 		faults: newFaultLog(o.Logger),
 	}
@@ -87,6 +87,14 @@ func New(h Hub, t Transports, o Options) (*Server, error) {
 	s.engine, err = s.routes()
 	return s, err
 }
+
+// Parked is the number of connections of polls that the HTTP server does not
+// have any more.
+func (s *Server) Parked() int { return s.poll.Parked() }
+
+// Close closes the connections of polls, after the hub and the HTTP server have
+// been closed.
+func (s *Server) Close() { s.poll.Close() }
 
 // routes makes the table of PROTOCOL.md, section 1.
 func (s *Server) routes() (engine *gin.Engine, err error) {

@@ -21,7 +21,7 @@ import (
 // node is what serves rooms: the hub, and the transports on it.
 type node struct {
 	hub     *hub.Hub
-	handler http.Handler
+	handler *transport.Server
 	sockets *ws.Handler
 	streams *stream.Handler
 	poller  *poller.Poller
@@ -69,6 +69,8 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 		Publishing:      publishing,
 		BarePaths:       o.barePaths,
 		Pages:           clientFiles(),
+		Poller:          pl,
+		Tuning:          tuning,
 	})
 	if err != nil {
 		n.close()
@@ -107,6 +109,9 @@ const serverName = "culvert " + release
 // close ends every connection and waits until nothing runs any more.
 func (n *node) close() {
 	n.hub.Close()
+	if n.handler != nil {
+		n.handler.Close()
+	}
 	n.sockets.Wait()
 	n.streams.Wait()
 	n.poller.Close()

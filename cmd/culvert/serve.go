@@ -68,7 +68,7 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 	srv := server.New(listeners, server.Options{
 		Handler: n.handler, Logger: logger,
 		MaxConnections: o.maxConnections,
-		TakenOver:      func() int { return connections(n.hub.Stats()) },
+		TakenOver:      n.connections,
 	})
 	srv.Start()
 	failed := srv.Failed()
@@ -91,7 +91,7 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 	case err = <-failed:
 		err = fmt.Errorf("listening broke: %w", err)
 	}
-	o.drain(n.hub, srv, logger)
+	o.drain(n, srv, logger)
 	return err
 }
 
@@ -120,27 +120,27 @@ func (o *serveOptions) fitConnections(logger *slog.Logger, descriptors int) {
 }
 
 // connections is how many connections the transports have taken over from the
-// HTTP server. Waiting polls are still its own.
-func connections(s hub.Stats) int {
-	n := 0
-	for transport, count := range s.Subscribers {
+// HTTP server. Polls that wait with a handler are still its own.
+func (n *node) connections() int {
+	count := n.handler.Parked()
+	for transport, subscribers := range n.hub.Stats().Subscribers {
 		if transport != "poll" {
-			n += count
+			count += subscribers
 		}
 	}
-	return n
+	return count
 }
 
 // drain ends the service: no new connections, a bye for those that are there,
 // an end for requests under way, all within --drain-timeout.
-func (o *serveOptions) drain(h *hub.Hub, srv *server.Server, logger *slog.Logger) {
+func (o *serveOptions) drain(n *node, srv *server.Server, logger *slog.Logger) {
 	began := time.Now()
-	logger.Info("shutting down", "connections", connections(h.Stats()), "timeout", o.drainTimeout)
+	logger.Info("shutting down", "connections", n.connections(), "timeout", o.drainTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), o.drainTimeout)
 	defer cancel()
 	stopped := make(chan error, 1)
 	go func() { stopped <- srv.Shutdown(ctx) }()
-	err := errors.Join(h.Drain(ctx, o.reconnectSpread), <-stopped)
+	err := errors.Join(n.hub.Drain(ctx, o.reconnectSpread), <-stopped)
 	if err != nil { // a client that did not let go is no failure of ours
 		logger.Warn("not everything had ended in time and was cut off", "timeout", o.drainTimeout)
 	}

@@ -40,6 +40,33 @@ func (p *Polled) Poll(pl *poller.Poller, h poller.Handler) error {
 	return nil
 }
 
+// Resume has the handler's Data called again after it returned false.
+func (p *Polled) Resume() {
+	p.mu.Lock()
+	reg, closed := p.reg, p.closed
+	p.mu.Unlock()
+	if reg != nil && !closed {
+		reg.Resume()
+	}
+}
+
+// Release gives the connection up without closing it: somebody else reads it
+// from now on. It is false where the connection was closed meanwhile. Only while
+// reading is paused.
+func (p *Polled) Release() bool {
+	p.mu.Lock()
+	first, reg := !p.closed, p.reg
+	p.closed = true
+	p.mu.Unlock()
+	if first {
+		if reg != nil {
+			reg.Release()
+		}
+		p.gone()
+	}
+	return first
+}
+
 // Close closes the connection; more than once does nothing.
 func (p *Polled) Close() error {
 	err := p.Net.Close()

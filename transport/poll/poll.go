@@ -8,10 +8,13 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/transport/codes"
+	"github.com/culvertd/culvert/transport/conn"
+	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/read"
 	"github.com/culvertd/culvert/transport/wire"
 )
@@ -28,20 +31,36 @@ type Options struct {
 	Bytes int
 	// Logger hears of faults. Default: discard.
 	Logger *slog.Logger
+	// Poller waits for the clients of polls that wait. Nil: each has a
+	// goroutine.
+	Poller *poller.Poller
+	// Tuning bounds what a connection holds in the kernel.
+	Tuning conn.Tuning
 }
 
-// Handler answers long-polls. It holds nothing between two polls: the cursor
-// that the client sends back is the acknowledgement.
+// Handler answers long-polls. Between two polls it knows nothing of a client:
+// the cursor that the client sends back is the acknowledgement.
 type Handler struct {
 	hub     Hub
+	parker  Parker // nil: every poll that waits has its handler wait
 	o       Options
 	buffers sync.Pool // of *[]byte
+
+	running sync.WaitGroup
+	closing atomic.Bool
+
+	mu sync.Mutex
+	// guarded by mu
+	parked    map[*parked]struct{}
+	listeners map[*http.Server]*listener
 }
 
 // maxPooled is the largest buffer that is kept for the next answer.
 const maxPooled = 64 << 10
 
-// New makes a Handler for a hub that has the framings of wire.Framings.
+// New makes a Handler for a hub that has the framings of wire.Framings. Where
+// the hub is a Parker and there is a Poller, polls that wait have their
+// connections taken over.
 func New(h Hub, o Options) *Handler {
 	if o.Bytes == 0 {
 		o.Bytes = 256 << 10
@@ -49,14 +68,24 @@ func New(h Hub, o Options) *Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Handler{hub: h, o: o}
+	p := &Handler{hub: h, o: o, parked: make(map[*parked]struct{}), listeners: make(map[*http.Server]*listener)}
+	p.parker, _ = h.(Parker)
 	p.buffers.New = func() any { return new([]byte) }
 	return p
 }
 
 // Serve answers one poll. It returns when there is something, the wait is over
-// or the client is gone.
+// or the client is gone, or at once where the connection is taken over.
 func (p *Handler) Serve(w http.ResponseWriter, r *http.Request, q read.Request) {
+	if p.canPark(r) {
+		p.servePark(w, r, q)
+		return
+	}
+	res, err := p.hub.Poll(r.Context(), p.request(q))
+	p.reply(w, r, q, &res, err)
+}
+
+func (p *Handler) request(q read.Request) hub.PollRequest {
 	req := hub.PollRequest{
 		Subscriptions: q.Subscriptions, Form: wire.FormPoll,
 		Wait: q.Wait, Limit: q.Limit, Bytes: p.o.Bytes,
@@ -67,7 +96,10 @@ func (p *Handler) Serve(w http.ResponseWriter, r *http.Request, q read.Request) 
 	if q.ClientGiven {
 		req.Client = q.Client
 	}
-	res, err := p.hub.Poll(r.Context(), req)
+	return req
+}
+
+func (p *Handler) reply(w http.ResponseWriter, r *http.Request, q read.Request, res *hub.PollResult, err error) {
 	if err != nil {
 		if r.Context().Err() != nil {
 			return // Nobody is left to answer.
@@ -80,7 +112,7 @@ func (p *Handler) Serve(w http.ResponseWriter, r *http.Request, q read.Request) 
 		return
 	}
 	buf := p.buffers.Get().(*[]byte)
-	body := appendAnswer((*buf)[:0], &res, q.Bare, time.Now().UnixMilli())
+	body := appendAnswer((*buf)[:0], res, q.Bare, time.Now().UnixMilli())
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
@@ -92,6 +124,84 @@ func (p *Handler) Serve(w http.ResponseWriter, r *http.Request, q read.Request) 
 		*buf = body
 		p.buffers.Put(buf)
 	}
+}
+
+// Parked is the number of connections that were taken over and still live.
+func (p *Handler) Parked() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.parked)
+}
+
+func (p *Handler) remember(c *parked) {
+	p.running.Add(1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parked[c] = struct{}{}
+	p.listen(c.server)
+}
+
+func (p *Handler) forget(c *parked) {
+	p.mu.Lock()
+	delete(p.parked, c)
+	p.mu.Unlock()
+	p.running.Done()
+}
+
+// listen makes the way back to an HTTP server, with p.mu held.
+func (p *Handler) listen(server *http.Server) *listener {
+	l := p.listeners[server]
+	if l == nil {
+		l = newListener()
+		p.listeners[server] = l
+		server.RegisterOnShutdown(p.closeIdle)
+		p.running.Go(func() {
+			server.Serve(l) // until the server ends, which closes l
+			l.Close()
+		})
+	}
+	return l
+}
+
+func (p *Handler) back(server *http.Server) *listener {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.listen(server)
+}
+
+// closeIdle closes the connections on which no poll waits; the others are
+// closed behind their answer.
+func (p *Handler) closeIdle() {
+	p.closing.Store(true)
+	p.mu.Lock()
+	all := make([]*parked, 0, len(p.parked))
+	for c := range p.parked {
+		all = append(all, c)
+	}
+	p.mu.Unlock()
+	for _, c := range all {
+		c.expire()
+	}
+}
+
+// Close closes what is left, after the hub and the HTTP server have been closed,
+// and waits until nothing runs any more.
+func (p *Handler) Close() {
+	p.closing.Store(true)
+	p.mu.Lock()
+	all := make([]*parked, 0, len(p.parked))
+	for c := range p.parked {
+		all = append(all, c)
+	}
+	listeners := p.listeners
+	p.mu.Unlock()
+	for _, c := range all {
+		c.shut()
+	}
+	for _, l := range listeners {
+		l.Close()
+	}
+	p.running.Wait()
 }
 
 // appendAnswer appends the body of an answer. In the bare form the messages are

@@ -181,6 +181,13 @@ func (s *epollSource) stop() {
 	s.remove()
 }
 
+// release stops and takes the connection out of the set, which closing it would
+// do otherwise.
+func (s *epollSource) release() {
+	s.remove()
+	s.control(syscall.EPOLL_CTL_DEL)
+}
+
 // remove tells whether the connection was still registered.
 func (s *epollSource) remove() bool {
 	e := s.epoll

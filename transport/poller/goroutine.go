@@ -87,6 +87,8 @@ func (g *goroutine) stop() {
 	g.cond.Signal()
 }
 
+func (g *goroutine) release() { g.stop() }
+
 // closedErr makes one error of the ways in which a peer says that it is gone.
 func closedErr(err error) error {
 	if errors.Is(err, io.EOF) {

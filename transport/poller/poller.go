@@ -13,6 +13,7 @@ var ErrClosed = errors.New("the poller is closed")
 type source interface {
 	resume()
 	stop()
+	release()
 }
 
 // Poller reads from the connections that are added to it.
@@ -66,6 +67,11 @@ func (c *Conn) Resume() { c.source.resume() }
 // running when it returns; no other follows. A goroutine that waits for the
 // connection ends when that is closed.
 func (c *Conn) Stop() { c.source.stop() }
+
+// Release is Stop for a connection that is not closed but read by somebody
+// else from now on. It may be called only while Data is paused, and only where
+// Native is true: a goroutine would take a part of what comes.
+func (c *Conn) Release() { c.source.release() }
 
 // Close stops the poller and waits for its goroutines; the connections that
 // were added must have been closed.

@@ -1,0 +1,131 @@
+package poll
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// answer is the ResponseWriter of a request that is served on a parked
+// connection. It collects a whole answer: nothing else is served there.
+type answer struct {
+	c      *parked
+	header http.Header
+	extra  []byte // further header lines
+	status int
+	body   []byte
+	taken  bool // the poll waits: the answer comes later
+}
+
+// answerOf finds the answer under the writers around it, nil if there is none.
+func answerOf(w http.ResponseWriter) *answer {
+	for {
+		switch v := w.(type) {
+		case *answer:
+			return v
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return nil
+		}
+	}
+}
+
+func (w *answer) Header() http.Header { return w.header }
+
+func (w *answer) WriteHeader(status int) {
+	if status >= 200 {
+		w.status = status
+	}
+}
+
+func (w *answer) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	w.body = append(w.body, p...)
+	return len(p), nil
+}
+
+// take leaves the connection to a poll that waits.
+func (w *answer) take() *parked {
+	w.taken = true
+	w.c.mu.Lock()
+	if w.c.state == parkServing {
+		w.c.state = parkWaiting
+	}
+	w.c.mu.Unlock()
+	return w.c
+}
+
+// append appends the answer as it goes out.
+func (w *answer) append(dst []byte) []byte {
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = strconv.AppendInt(dst, int64(w.status), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, http.StatusText(w.status)...)
+	dst = append(dst, "\r\n"...)
+	w.header.Set("Content-Length", strconv.Itoa(len(w.body)))
+	w.header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	head := bytes.NewBuffer(dst)
+	w.header.Write(head)
+	dst = append(head.Bytes(), w.extra...)
+	dst = append(dst, "\r\n"...)
+	return append(dst, w.body...)
+}
+
+// prefixed is a connection of which something has been read already.
+type prefixed struct {
+	net.Conn
+	prefix []byte
+}
+
+func (c *prefixed) Read(p []byte) (int, error) {
+	if len(c.prefix) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.prefix)
+	c.prefix = c.prefix[n:]
+	return n, nil
+}
+
+// listener hands connections back to an HTTP server.
+type listener struct {
+	conns chan net.Conn
+	once  sync.Once
+	done  chan struct{}
+}
+
+func newListener() *listener {
+	return &listener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (l *listener) push(c net.Conn) {
+	select {
+	case l.conns <- c:
+	case <-l.done:
+		c.Close()
+	}
+}
+
+// Accept implements net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (l *listener) Addr() net.Addr { return &net.TCPAddr{} }
