@@ -134,14 +134,12 @@ func (w *worker) serve(r *room) {
 	clear(w.entries)
 
 	r.mu.Lock()
-	if rd.i >= rd.n {
+	if rd.i >= rd.n || len(r.members) == r.holes {
+		// Holes are there only while a round is walking over them.
 		rd.active = false
 		r.compactLocked()
 	}
-	r.queued = (rd.active || r.log.next > r.shown) && len(r.members) > r.holes
-	if rd.active && !r.queued {
-		rd.active = false
-	}
+	r.queued = (rd.active || r.log.next > r.shown) && len(r.members) > 0
 	again := r.queued
 	r.mu.Unlock()
 	if again {

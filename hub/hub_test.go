@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -550,4 +551,35 @@ func TestLimits(t *testing.T) {
 
 func poll(wait time.Duration, subs ...hub.Subscription) hub.PollRequest {
 	return hub.PollRequest{Subscriptions: subs, Wait: wait, Limit: 100, Bytes: 1 << 20}
+}
+
+// Members that leave while a round is walking over them, all of them even,
+// leave the room whole for those that come after.
+func TestLeavingDuringARound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, hub.Options{}, memory.Options{})
+		rng := rand.New(rand.NewPCG(1, 1))
+		var subs []*hub.Subscriber
+		for round := range 300 {
+			for range 1 + rng.IntN(5) {
+				subs = append(subs, r.subscribe(newBufConn(true, 0), hub.SubscriberOptions{}, now("a")...))
+			}
+			go r.Publish(context.Background(), []hub.Publish{{Room: "a", Data: []byte("1")}})
+			for len(subs) > 0 && rng.IntN(4) > 0 {
+				i := rng.IntN(len(subs))
+				go subs[i].End(hub.End{})
+				subs[i] = subs[len(subs)-1]
+				subs = subs[:len(subs)-1]
+			}
+			synctest.Wait()
+			c := newBufConn(true, 0)
+			s := r.subscribe(c, hub.SubscriberOptions{}, now("a")...)
+			one(t, r.Hub, "a", "2")
+			synctest.Wait()
+			if got := lines(c.text()); len(got) != 1 {
+				t.Fatalf("in round %d a newcomer got %q", round, got)
+			}
+			s.End(hub.End{})
+		}
+	})
 }

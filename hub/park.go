@@ -55,8 +55,9 @@ func (s *Subscriber) pollOrPark(ctx context.Context, req PollRequest, park func(
 		s.hub.wg.Go(s.answer) // something came meanwhile
 		return res, true, nil
 	}
-	// The wheel's seconds are whole ones: never wait less than was asked.
-	s.hub.wheel.add(s, req.Wait+time.Second-1)
+	// The wheel's seconds are whole ones, and a part of this one is over: never
+	// wait less than was asked.
+	s.hub.wheel.add(s, req.Wait+2*time.Second-1)
 	return res, true, nil
 }
 

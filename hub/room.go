@@ -32,8 +32,8 @@ type room struct {
 	fillAt  time.Time // when to try again to fill, zero for not at all
 
 	members  []*membership // nil where one has left during a round
-	holes    int
-	queued   bool // in the work queue, or a worker has it
+	holes    int           // the nils among members; none without an active round
+	queued   bool          // in the work queue, or a worker has it
 	round    round
 	shown    uint64 // log entries before it have been through a round
 	presence int    // members that want presence events
@@ -283,7 +283,7 @@ func (r *room) learn(after Position, page Page) {
 
 // scheduleLocked queues the room for the delivery workers.
 func (r *room) scheduleLocked() {
-	if !r.queued && len(r.members) > r.holes {
+	if !r.queued && len(r.members) > 0 {
 		r.queued = true
 		r.hub.queue.push(r)
 	}
@@ -291,7 +291,7 @@ func (r *room) scheduleLocked() {
 
 // joinLocked adds a member.
 func (r *room) joinLocked(m *membership) {
-	if len(r.members) == r.holes && !r.round.active {
+	if len(r.members) == 0 && !r.round.active {
 		r.shown = r.log.next // nobody was here for what came before
 	}
 	m.index = len(r.members)
@@ -318,10 +318,8 @@ func (r *room) leaveLocked(m *membership) {
 
 func (r *room) removeLocked(i int) {
 	last := len(r.members) - 1
-	if moved := r.members[last]; moved != nil {
-		r.members[i] = moved
-		moved.index = i
-	}
+	r.members[i] = r.members[last]
+	r.members[i].index = i
 	r.members[last] = nil
 	r.members = r.members[:last]
 	if cap(r.members) > 64 && len(r.members) < cap(r.members)/4 {

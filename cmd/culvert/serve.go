@@ -12,7 +12,6 @@ import (
 
 	"github.com/culvertd/culvert/cmd/internal/server"
 	"github.com/culvertd/culvert/cmd/internal/settings"
-	"github.com/culvertd/culvert/hub"
 )
 
 func serveCommand() command {
