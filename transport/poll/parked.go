@@ -173,7 +173,11 @@ func (c *parked) Answer(res hub.PollResult, err error) {
 		return
 	}
 	c.sub = nil
-	last := res.Draining || c.early > 0 || c.h.closing.Load()
+	last := err != nil || res.Draining || c.early > 0 || c.h.closing.Load()
+	if !last {
+		// Before the answer is out: the next request may be here at once.
+		c.state = parkIdle
+	}
 	c.mu.Unlock()
 	buf := c.h.buffers.Get().(*[]byte)
 	dst := (*buf)[:0]
@@ -184,7 +188,6 @@ func (c *parked) Answer(res hub.PollResult, err error) {
 		c.shut()
 		return
 	default:
-		last = true
 		dst = c.appendError(dst, err)
 	}
 	n, err := c.TryWrite(dst)
@@ -195,8 +198,10 @@ func (c *parked) Answer(res hub.PollResult, err error) {
 		// The writer takes the buffer with it.
 		c.h.running.Go(func() { c.writeOn(dst[n:], last) })
 		return
+	case last:
+		c.leave()
 	default:
-		c.answered(last)
+		c.rest()
 	}
 	if cap(dst) <= maxPooled {
 		*buf = dst
@@ -211,23 +216,24 @@ func (c *parked) writeOn(rest []byte, last bool) {
 		return
 	}
 	c.SetWriteDeadline(time.Time{})
-	c.answered(last)
+	if last {
+		c.leave()
+		return
+	}
+	c.rest()
 }
 
-// answered makes the connection wait for its next request.
-func (c *parked) answered(last bool) {
-	if last {
-		c.CloseWrite() // what the client has sent meanwhile must not make this a reset
-		c.shut()
-		return
-	}
+// leave closes the connection behind its last answer.
+func (c *parked) leave() {
+	c.CloseWrite() // what the client has sent meanwhile must not make this a reset
+	c.shut()
+}
+
+// rest bounds the wait for the next request, unless it is here.
+func (c *parked) rest() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == parkClosed {
-		return
-	}
-	c.state = parkIdle
-	if c.idle != nil {
+	if c.state == parkIdle && c.idle != nil {
 		c.idle.Reset(idleTimeout)
 	}
 }
@@ -281,7 +287,16 @@ func (c *parked) serve(request []byte) {
 		return
 	}
 	c.SetWriteDeadline(time.Time{})
-	c.answered(c.h.closing.Load() || w.header.Get("Connection") == "close")
+	if c.h.closing.Load() || w.header.Get("Connection") == "close" {
+		c.leave()
+		return
+	}
+	c.mu.Lock()
+	if c.state == parkServing {
+		c.state = parkIdle
+	}
+	c.mu.Unlock()
+	c.rest()
 	c.Resume()
 }
 
@@ -330,7 +345,8 @@ func (c *parked) handBack(request []byte) {
 		c.idle.Stop()
 	}
 	c.mu.Unlock()
-	if gone || !c.Release() {
+	// A goroutine that reads would take a part of what comes.
+	if gone || !c.h.o.Poller.Native(c.Conn()) || !c.Release() {
 		c.Close()
 		return
 	}
