@@ -1,5 +1,5 @@
 # Everything here is one command; the names are for convenience.
-.PHONY: run test bench generate check ci
+.PHONY: run test bench benchmarks generate check ci
 
 run: ## the server on http://localhost:8080
 	go run ./cmd/culvert
@@ -7,7 +7,10 @@ run: ## the server on http://localhost:8080
 test: ## all tests
 	go test -race ./...
 
-bench: ## all Go benchmarks, with allocations
+bench: ## what Culvert costs beside its limits, a quarter of an hour; writes cmd/bench-limits/RESULTS.md
+	go run ./cmd/bench-limits -out cmd/bench-limits/RESULTS.md
+
+benchmarks: ## all Go benchmarks, with allocations
 	go test -run '^$$' -bench . -benchmem ./...
 
 generate: ## the files that are made from others

@@ -57,7 +57,7 @@ func (q *pool) open(r *run, n int, kind string) {
 func (p *publisher) dial() {
 	p.ready, p.head = false, nil
 	p.answers, p.frames = parse.Answers{}, parse.Frames{}
-	p.conn = p.run.loop.Dial(p, netloop.DialOptions{})
+	p.conn = p.run.loop.Dial(p, netloop.DialOptions{First: p.pool == &p.run.sidePublishers})
 }
 
 // Opened implements netloop.Handler.

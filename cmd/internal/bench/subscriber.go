@@ -69,7 +69,7 @@ const receiveBuffer = 4096
 const handshakeTimeout = 30 * time.Second
 
 func (s *subscriber) dial() {
-	var o netloop.DialOptions
+	o := netloop.DialOptions{First: s.room.side}
 	if s.stalls {
 		o.ReceiveBuffer = receiveBuffer
 	}

@@ -20,6 +20,8 @@ const readSize = 64 << 10
 // knows nothing of them.
 type epoll struct {
 	fd      int
+	first   int  // the set of those that come first; a member of fd's
+	hurries bool // there was one
 	addr    unix.Sockaddr
 	family  int
 	sources sources
@@ -29,14 +31,22 @@ type epoll struct {
 	failed  []*socket // to be told with the next wait
 	opening []*socket // oldest first
 	events  []unix.EpollEvent
+	urgent  []unix.EpollEvent
 	buf     []byte
 }
+
+// firstSlot marks the event by which fd tells of first.
+const firstSlot = -1
+
+// firstEvery is how many others are served between two looks at first.
+const firstEvery = 32
 
 // socket is one connection. Its slot and generation tell an event of it from
 // one of a predecessor, which may wait in the same batch.
 type socket struct {
 	loop    *epoll
 	handler Handler
+	set     int // the epoll that it is in
 	fd      int
 	slot    int32
 	gen     int32
@@ -53,7 +63,15 @@ func newEpoll(addr *net.TCPAddr) (backend, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	e := &epoll{fd: fd, events: make([]unix.EpollEvent, 512), buf: make([]byte, readSize)}
+	first, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err == nil {
+		err = unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, first, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: firstSlot})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("epoll", err)
+	}
+	e := &epoll{fd: fd, first: first, events: make([]unix.EpollEvent, 512), urgent: make([]unix.EpollEvent, 64), buf: make([]byte, readSize)}
 	if ip := addr.IP.To4(); ip != nil {
 		e.family, e.addr = unix.AF_INET, &unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte(ip)}
 		e.sources.loopback = ip.IsLoopback()
@@ -64,7 +82,10 @@ func newEpoll(addr *net.TCPAddr) (backend, error) {
 }
 
 func (e *epoll) dial(h Handler, o DialOptions) Conn {
-	s := &socket{loop: e, handler: h, fd: -1, slot: -1}
+	s := &socket{loop: e, handler: h, set: e.fd, fd: -1, slot: -1}
+	if o.First {
+		s.set, e.hurries = e.first, true
+	}
 	if err := e.connect(s, o); err != nil {
 		s.fail(err)
 	}
@@ -113,7 +134,7 @@ func (e *epoll) register(s *socket) error {
 	e.slots[s.slot], s.gen = s, e.gens[s.slot]
 	s.armed = unix.EPOLLOUT
 	ev := unix.EpollEvent{Events: s.armed, Fd: s.slot, Pad: s.gen}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, s.fd, &ev))
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(s.set, unix.EPOLL_CTL_ADD, s.fd, &ev))
 }
 
 // arm makes the set wait for what the connection wants now.
@@ -130,7 +151,7 @@ func (s *socket) arm() {
 	}
 	s.armed = want
 	ev := unix.EpollEvent{Events: want, Fd: s.slot, Pad: s.gen}
-	if err := unix.EpollCtl(s.loop.fd, unix.EPOLL_CTL_MOD, s.fd, &ev); err != nil {
+	if err := unix.EpollCtl(s.set, unix.EPOLL_CTL_MOD, s.fd, &ev); err != nil {
 		s.fail(os.NewSyscallError("epoll_ctl", err))
 	}
 }
@@ -149,10 +170,32 @@ func (e *epoll) wait(d time.Duration) error {
 	if err != nil {
 		return os.NewSyscallError("epoll_wait", err)
 	}
-	for _, ev := range e.events[:n] {
-		if s := e.slots[ev.Fd]; s != nil && s.gen == ev.Pad && !s.closed {
-			s.handle(ev.Events)
+	for i, ev := range e.events[:n] {
+		if e.hurries && i%firstEvery == 0 {
+			if err := e.serveFirst(); err != nil {
+				return err
+			}
 		}
+		if ev.Fd != firstSlot {
+			e.serve(ev)
+		}
+	}
+	return nil
+}
+
+func (e *epoll) serve(ev unix.EpollEvent) {
+	if s := e.slots[ev.Fd]; s != nil && s.gen == ev.Pad && !s.closed {
+		s.handle(ev.Events)
+	}
+}
+
+func (e *epoll) serveFirst() error {
+	n, err := unix.EpollWait(e.first, e.urgent, 0)
+	if err != nil && err != unix.EINTR {
+		return os.NewSyscallError("epoll_wait", err)
+	}
+	for _, ev := range e.urgent[:max(n, 0)] {
+		e.serve(ev)
 	}
 	return nil
 }
@@ -321,6 +364,7 @@ func (e *epoll) close() {
 			s.shut()
 		}
 	}
+	unix.Close(e.first)
 	unix.Close(e.fd)
 }
 

@@ -113,7 +113,7 @@ func TestEcho(t *testing.T) {
 		conns := make([]netloop.Conn, n)
 		for i := range probes {
 			probes[i] = &probe{}
-			conns[i] = l.Dial(probes[i], netloop.DialOptions{})
+			conns[i] = l.Dial(probes[i], netloop.DialOptions{First: i%3 == 0})
 			conns[i].Write(fmt.Appendf(nil, "early %d ", i)) // before it is open
 			probes[i].onOpen = func() { conns[i].Write([]byte("late")) }
 		}
@@ -212,7 +212,7 @@ func TestCloseAnyTime(t *testing.T) {
 		closing := false
 		for i := range probes {
 			probes[i] = &probe{}
-			conns[i] = l.Dial(probes[i], netloop.DialOptions{})
+			conns[i] = l.Dial(probes[i], netloop.DialOptions{First: i%3 == 0})
 			probes[i].onData = func() {
 				heard++
 				if closing { // the first that hears closes all, and opens as many

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseGoBench(t *testing.T) {
+	got, err := parseGoBench("goos: linux\nBenchmarkX/key=true-8   100   12.5 ns/op   3 B/op\nBenchmarkY 1 2 ns/op\nPASS\n")
+	if err != nil || len(got) != 3 || got["BenchmarkX/key=true ns/op"] != 12.5 || got["BenchmarkX/key=true B/op"] != 3 || got["BenchmarkY ns/op"] != 2 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// A row's page has the median and the ends of every figure, and tells which
+// bars are met.
+func TestPage(t *testing.T) {
+	values := []float64{30, 10, 20}
+	r := row{name: "x", about: "some row", run: func(context.Context, *bencher) ([]figure, error) {
+		v := values[0]
+		values = append(values[1:], v)
+		return []figure{
+			{what: "beside", format: micros, ours: v, beside: 10, name: "C", bar: 2.1},
+			{what: "alone", format: millis, ours: v, bar: 15},
+			{what: "at least", format: perSecond, ours: v, bar: 15, least: true, note: "why"},
+			{what: "for information", format: times, ours: v},
+		}, nil
+	}}
+	out := row{name: "y", about: "another", run: func(context.Context, *bencher) ([]figure, error) {
+		return nil, errors.Join(errLeftOut, errors.New("no such program"))
+	}}
+	b := &bencher{scale: 0.5}
+	var results []result
+	for _, r := range []row{r, out} {
+		res, err := b.measure(t.Context(), r, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		results = append(results, res)
+	}
+	page := b.page(results, 3)
+	for _, want := range []string{
+		"## Some row", "| beside | 20.0 µs (10.0 µs - 30.0 µs) | C: 10.0 µs (10.0 µs - 10.0 µs) | 2.00 (1.00 - 3.00) | ≤ 2.10 | met |",
+		"| alone | 20.0 ms (10.0 ms - 30.0 ms) |  |  | ≤ 15.0 ms | **missed** |", "| at least (why) | 20/s (10/s - 30/s) |  |  | ≥ 15/s | met |",
+		"| for information | 20.00 (10.00 - 30.00) |  |  |  |  |", "no such program", "multiplied by 0.5",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is not in\n%s", want, page)
+		}
+	}
+}
+
+func TestFlags(t *testing.T) {
+	for _, args := range []string{"-rows nonsense", "-runs 0", "-scale 0", "-scale 11", "surplus", "-nonsense"} {
+		if err := run(t.Context(), strings.Fields(args)); err == nil {
+			t.Errorf("%s is accepted", args)
+		}
+	}
+}
+
+// The C loop speaks as much of the protocol as the bench checks.
+func TestLimitDeliversEverything(t *testing.T) {
+	if _, err := exec.LookPath("cc"); err != nil {
+		t.Skip("there is no C compiler")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	b := &bencher{folder: t.TempDir(), scale: 1}
+	if err := b.build(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []int{1, 8} {
+		for _, transport := range []string{"ws", "sse", "ndjson"} {
+			r, err := b.benchLimit(ctx, k, "--subscribers 30 --transport %s --outstanding 8 --messages 100 --warm-up 0 --settle 0", transport)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Checks.Faults() != 0 || r.Traffic.Delivered != 3000 {
+				t.Errorf("k=%d, %s: %+v, %+v", k, transport, r.Traffic, r.Checks)
+			}
+		}
+	}
+	r, err := b.bench(ctx, "--subscribers 30 --transport mixed --outstanding 8 --messages 100 --warm-up 0 --settle 0 --profile %s --heap-profile %s",
+		filepath.Join(b.folder, "cpu"), filepath.Join(b.folder, "heap"))
+	if err != nil || r.Traffic.Delivered != 3000 || r.ReadyMS == 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if b.nginx == "" {
+		return
+	}
+	for _, transport := range []string{"ws", "sse", "poll"} {
+		r, err := b.benchNchan(ctx, "--subscribers 30 --transport %s --outstanding 8 --messages 100 --warm-up 0", transport)
+		if err != nil || r.Traffic.Delivered != 3000 {
+			t.Errorf("Nchan, %s: %+v, %v", transport, r, err)
+		}
+	}
+}
