@@ -25,7 +25,10 @@ var errDial = errors.New("cannot connect")
 // it keeps a connection to a server that has become read-only; here it can be
 // closed.
 type connections struct {
-	began time.Time // set once
+	// Set once.
+	began  time.Time
+	ctx    context.Context // ends with close
+	cancel context.CancelFunc
 
 	// sent counts the writes of commands, on all connections. Writes of
 	// handshakes are not counted.
@@ -34,11 +37,11 @@ type connections struct {
 	mu        sync.Mutex
 	open      map[*connection]struct{} // guarded by mu
 	lastReset time.Time                // guarded by mu
-	closed    bool                     // guarded by mu
 }
 
 func newConnections() *connections {
-	return &connections{began: time.Now(), open: make(map[*connection]struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &connections{began: time.Now(), ctx: ctx, cancel: cancel, open: make(map[*connection]struct{})}
 }
 
 func (c *connections) dial(ctx context.Context, socket bool, addr string, d *net.Dialer, tc *tls.Config) (net.Conn, error) {
@@ -46,6 +49,9 @@ func (c *connections) dial(ctx context.Context, socket bool, addr string, d *net
 	if socket {
 		network = "unix"
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
 	var nc net.Conn
 	var err error
 	if tc != nil && !socket {
@@ -59,7 +65,7 @@ func (c *connections) dial(ctx context.Context, socket bool, addr string, d *net
 	conn := &connection{Conn: nc, all: c}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.ctx.Err() != nil {
 		nc.Close()
 		return nil, &dialError{net.ErrClosed}
 	}
@@ -85,9 +91,7 @@ func (c *connections) reset() bool {
 
 // close closes every connection and lets none come to be any more.
 func (c *connections) close() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
+	c.cancel()
 	c.closeAll()
 }
 

@@ -454,3 +454,44 @@ func TestSocket(t *testing.T) {
 	s := open(t, redis.Options{URL: "unix://" + path + "?db=3"})
 	mustPublish(t, s, message("room", "x"))
 }
+
+// TestCloseWhileFrozen: closing waits for no answer.
+func TestCloseWhileFrozen(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	s := open(t, redis.Options{URL: srv.url(), CommandTimeout: time.Minute, DialTimeout: time.Minute})
+	stop, err := s.Watch(t.Context(), "room", &recorder{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	mustPublish(t, s, message("room", "before"))
+	eventually(t, "that one is done", func() bool { return s.Sending() == 0 }, nil)
+	srv.freeze()
+	var calls sync.WaitGroup
+	calls.Go(func() {
+		if r := publish(t.Context(), s, message("room", "x")); !errors.Is(r.Err, hub.ErrOutcomeUnknown) {
+			t.Errorf("publish: %+v", r)
+		}
+	})
+	eventually(t, "it is sent", func() bool { return s.Sending() == 1 }, nil)
+	calls.Go(func() {
+		if _, err := s.Read(t.Context(), hub.ReadRequest{Room: "room", Limit: 1}); !errors.Is(err, hub.ErrClosed) {
+			t.Errorf("read: %v", err)
+		}
+	})
+	calls.Go(func() {
+		if _, err := s.Watch(t.Context(), "another", &recorder{}); !errors.Is(err, hub.ErrClosed) {
+			t.Errorf("watch: %v", err)
+		}
+	})
+	start := time.Now()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	calls.Wait()
+	t.Logf("closed after %v", time.Since(start))
+	if d := time.Since(start); d > patience {
+		t.Errorf("it took %v", d)
+	}
+}

@@ -179,10 +179,11 @@ func (s *Store) Ping(ctx context.Context) error {
 // wrap is err as a caller of the store is told it.
 func (s *Store) wrap(ctx context.Context, err error) error {
 	switch {
-	case ctx.Err() != nil && !isReply(err):
-		return ctx.Err()
-	case errors.Is(err, rueidis.ErrClosing) && s.life.closed():
+	case isReply(err):
+	case s.life.closed():
 		return hub.ErrClosed
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
 	return unavailable(err)
 }
