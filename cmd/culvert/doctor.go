@@ -54,7 +54,7 @@ func checkProxy(text string) error {
 	return nil
 }
 
-var errNoWay = errors.New("Culvert does not get through")
+var errNoWay = errors.New("there is no way through for Culvert")
 
 func (d *doctorFlags) run(ctx context.Context, args []string, std stdio) error {
 	if len(args) != 1 {

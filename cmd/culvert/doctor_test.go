@@ -35,7 +35,7 @@ func TestDoctor(t *testing.T) {
 
 func TestDoctorWithoutServer(t *testing.T) {
 	status, out, errOut := exec(t, "", nil, "doctor", "http://127.0.0.1:1")
-	if status != exitFailed || !strings.Contains(out, "the connection is refused") || !strings.Contains(errOut, "Culvert does not get through") {
+	if status != exitFailed || !strings.Contains(out, "the connection is refused") || !strings.Contains(errOut, "there is no way through for Culvert") {
 		t.Errorf("status %d, %s\n%s", status, errOut, out)
 	}
 }

@@ -18,12 +18,12 @@ type watch struct {
 	live  bool // out is a terminal, and has one line for all progress
 	phase string
 
-	began, sampled, shown time.Duration
-	server, client        time.Duration // CPU at the last sample
-	delivered             int64
-	samples               []report.Sample
-	every                 time.Duration
-	shownPhase            string
+	sampled, shown time.Duration
+	server, client time.Duration // CPU at the last sample
+	delivered      int64
+	samples        []report.Sample
+	every          time.Duration
+	shownPhase     string
 }
 
 // Samples are taken as often as sampleEvery, and less often in a long run: no

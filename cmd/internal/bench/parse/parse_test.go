@@ -202,9 +202,7 @@ func TestEvents(t *testing.T) {
 
 // events is the HTML standard's algorithm, written for a whole stream.
 func events(stream string) (got []string) {
-	if strings.HasSuffix(stream, "\r") {
-		stream = stream[:len(stream)-1] // what follows it would decide
-	}
+	stream = strings.TrimSuffix(stream, "\r") // what follows it would decide
 	stream = strings.ReplaceAll(stream, "\r\n", "\n")
 	stream = strings.ReplaceAll(stream, "\r", "\n")
 	lines := strings.Split(stream, "\n")
