@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/culvertd/culvert/hub"
 )
@@ -31,9 +34,9 @@ func mixedLaws() []law {
 		}},
 		{
 			name: "ten thousand messages over every transport, with random disconnects", on: []string{},
-			// The log is short, so that readers that were away catch up from
-			// the store; the history holds everything.
-			setup: Setup{Hub: hub.Options{LogMessages: 200}, HistoryMessages: 20_000, HistoryBytes: 64 << 20},
+			// The log and the writes are short, so that readers that were away
+			// or slow catch up from the store; the history holds everything.
+			setup: Setup{Hub: hub.Options{LogMessages: 100, WriteBytes: 4096}, HistoryMessages: 20_000, HistoryBytes: 64 << 20},
 			check: checkStream,
 		},
 	}
@@ -44,20 +47,34 @@ const (
 	streamSeed     = 20240229
 )
 
+// seed is that of the random choices: CULVERT_SEED, or always the same.
+func seed(e *env) uint64 {
+	text := os.Getenv("CULVERT_SEED")
+	if text == "" {
+		return streamSeed
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		e.Fatalf("CULVERT_SEED: %v", err)
+	}
+	return n
+}
+
 // checkStream: readers that move between transports at random, in the middle
 // of a stream, each get everything once and in order.
 func checkStream(e *env, _ string) {
 	rooms := []string{"s1", "s2"}
+	seed := seed(e)
 	var wg sync.WaitGroup
 	for i := range 6 {
-		rng := rand.New(rand.NewPCG(streamSeed, uint64(i)))
+		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		wg.Go(func() {
 			if err := wander(e, rng, rooms); err != nil {
-				e.Errorf("reader %d of seed %d: %v", i, streamSeed, err)
+				e.Errorf("reader %d of seed %d: %v", i, seed, err)
 			}
 		})
 	}
-	rng := rand.New(rand.NewPCG(streamSeed, 99))
+	rng := rand.New(rand.NewPCG(seed, 99))
 	next := map[string]int{}
 	for sent := 0; sent < streamMessages; {
 		var lines strings.Builder
@@ -97,6 +114,9 @@ func wander(e *env, rng *rand.Rand, rooms []string) error {
 			case "message":
 			default:
 				return fmt.Errorf("%s after %d: %+v", transport, got, ev)
+			}
+			if rng.IntN(200) == 0 {
+				time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond) // a slow reader
 			}
 			var data struct{ N uint64 }
 			if err := json.Unmarshal(ev.Data, &data); err != nil {

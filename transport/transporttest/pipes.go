@@ -70,10 +70,6 @@ func (e *env) connect(transport, rooms string, query url.Values) (pipe, error) {
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	nc, err := e.dial()
-	if err != nil {
-		return nil, err
-	}
 	var headers []string
 	if transport == WS {
 		// The key is that of RFC 6455's example.
@@ -81,8 +77,18 @@ func (e *env) connect(transport, rooms string, query url.Values) (pipe, error) {
 			"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 		}
 	}
+	return e.send(transport, requestText("GET", path, headers, ""))
+}
+
+// send sends a request as it is and opens a pipe on the answer. It is not for
+// polls.
+func (e *env) send(transport, request string) (pipe, error) {
+	nc, err := e.dial()
+	if err != nil {
+		return nil, err
+	}
 	nc.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(nc, requestText("GET", path, headers, "")); err != nil {
+	if _, err := io.WriteString(nc, request); err != nil {
 		return nil, err
 	}
 	br := bufio.NewReader(nc)
