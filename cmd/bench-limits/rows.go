@@ -63,7 +63,8 @@ func times(v float64) string     { return fmt.Sprintf("%.2f", v) }
 // many is a number of subscribers, scaled.
 func (b *bencher) many(n int) int { return max(int(float64(n)*b.scale), 10) }
 
-const pacedFlags = "--rate 4 --duration 6s --subscribers %d --transport %s"
+// pacedFlags: one message at a time, however busy the machine is.
+const pacedFlags = "--rate 4 --outstanding 1 --duration 6s --subscribers %d --transport %s"
 
 func paced(ctx context.Context, b *bencher) ([]figure, error) {
 	n := b.many(5000)

@@ -53,9 +53,6 @@ func (o *options) run(ctx context.Context, errOut io.Writer) (*report.Result, er
 			Rate: o.rate, Outstanding: o.outstanding, Batch: o.batch, Keys: o.keys,
 		},
 	}}
-	if o.outstanding > 0 {
-		c.result.Load.Rate = 0
-	}
 	if o.url == "" || o.command != "" {
 		server, err := startServer(ctx, o)
 		if err != nil {

@@ -93,6 +93,7 @@ func TestEveryLoadIsDeliveredAndChecked(t *testing.T) {
 		"poll":             "--transport poll --outstanding 8",
 		"mixed in rooms":   "--transport mixed --rooms 7 --outstanding 20 --keys",
 		"paced":            "--transport mixed --rate 500",
+		"paced, at most":   "--transport mixed --rate 2000 --outstanding 2",
 		"answered":         "--transport ws --rooms 50 --outstanding 16 --until answered --keys",
 		"over WebSocket":   "--transport sse --rooms 5 --outstanding 64 --publish ws --keys",
 		"in batches":       "--transport poll --rooms 5 --outstanding 4 --batch 25 --keys",
@@ -188,7 +189,7 @@ func TestBadServers(t *testing.T) {
 
 func TestSettingsThatDoNotGoTogether(t *testing.T) {
 	for _, args := range []string{
-		"--command x", "--url http://localhost:1 --server-core 0", "--url http://localhost:1 --profile x", "--pid 1",
+		"--command x", "--batch 2 --outstanding 2 --rate 3", "--url http://localhost:1 --server-core 0", "--url http://localhost:1 --profile x", "--pid 1",
 		"--subscribers 0 --outstanding 1", "--peer nchan --url http://localhost:1 --transport ndjson", "--batch 2 --url http://localhost:1",
 		"--stalled 60%", "--stalled x", "--rate -1", "--rate NaN", "--url ftp://x", "--url http://x?y=z", "--header x", "--size 10", "--transport smoke",
 		"--storm 1000 --rooms 2000", "--url http://localhost:1 --serve-flags x",

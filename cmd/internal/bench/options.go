@@ -22,8 +22,8 @@ Subscribers connect, their idle memory is taken, messages are published for --du
 every subscriber's messages are checked by their offsets: none lost, none twice, in order.
 The exit status is 1 where one was, or where a subscriber or a publish failed.
 
-Messages go out at --rate, or, with --outstanding, as fast as they are delivered (or, with
---until answered, as fast as publishes are answered). CPU and memory are the operating
+Messages go out at --rate, or, with --outstanding alone, as fast as they are delivered (or,
+with --until answered, as fast as publishes are answered). CPU and memory are the operating
 system's figures for the server's process: known for a server of its own, and for one on
 this machine whose --pid is given.`
 	Examples = `
@@ -106,8 +106,8 @@ func (o *options) declare(s *settings.Set) {
 	number(s, &o.churn, "churn", 0, 100_000, "subscribers a second that leave and come back from their cursor, of a tenth of them")
 
 	s.Group("Messages")
-	number(s, &o.rate, "rate", 4, 1_000_000, "messages published a second, over all rooms")
-	s.Int(&o.outstanding, "outstanding", 0, 1, 100_000, "publish without a rate: so many messages at a time are on their way").NoDefault()
+	number(s, &o.rate, "rate", 0, 1_000_000, "messages published a second, over all rooms (default 4, unless --outstanding is given)")
+	s.Int(&o.outstanding, "outstanding", 0, 1, 100_000, "so many messages at a time are on their way: at most with --rate, at all times without").NoDefault()
 	s.Choice(&o.until, "until", untilDelivered, []string{untilDelivered, untilAnswered},
 		"with --outstanding: when a message's place is given to the next")
 	s.Int(&o.size, "size", 128, minSize, 60_000, "bytes of a message's data")
@@ -196,6 +196,9 @@ func checkHeader(text string) error {
 	return nil
 }
 
+// usualRate is that of a run that says nothing.
+const usualRate = 4
+
 // complete fills in what depends on other settings and refuses what does not go
 // together.
 func (o *options) complete() error {
@@ -218,10 +221,13 @@ func (o *options) complete() error {
 		return settings.Errorf("--storm and --churn need cursors, which Nchan's WebSocket has not")
 	case o.batch > 1 && o.publish == publishWS:
 		return settings.Errorf("--batch is for --publish http")
-	case o.batch > 1 && o.outstanding == 0:
-		return settings.Errorf("--batch needs --outstanding, in requests")
+	case o.batch > 1 && (o.outstanding == 0 || o.rate > 0):
+		return settings.Errorf("--batch needs --outstanding, in requests, and has no --rate")
 	case o.storm > 0 && o.storm*o.rooms > 1_000_000:
 		return settings.Errorf("--storm in %d rooms is more than a million messages", o.rooms)
+	}
+	if o.rate == 0 && o.outstanding == 0 {
+		o.rate = usualRate
 	}
 	if o.publishers == 0 {
 		if o.publishers = min(max(o.outstanding, 8), 64); o.publish == publishWS {
@@ -261,10 +267,12 @@ func (o *options) setting() string {
 	if o.keys {
 		what += " with keys"
 	}
+	if o.rate > 0 {
+		fmt.Fprintf(&b, "; %v %s a second", o.rate, what)
+		what = "at most"
+	}
 	if o.outstanding > 0 {
 		fmt.Fprintf(&b, "; %d %s outstanding until %s", o.outstanding, what, o.until)
-	} else {
-		fmt.Fprintf(&b, "; %v %s a second", o.rate, what)
 	}
 	if o.sideRooms > 0 {
 		fmt.Fprintf(&b, "; %d side rooms of %d", o.sideRooms, o.sideSubs)

@@ -55,19 +55,21 @@ func (r *run) publishDue(now time.Duration) time.Duration {
 		return 0
 	}
 	wait := step
-	if r.o.outstanding > 0 {
-		most := r.o.outstanding * r.o.batch
-		for t.onTheirWay+r.o.batch <= most && !t.done() {
-			r.publishMain(r.o.batch)
-		}
-	} else if r.o.rate > 0 {
+	free := func() bool {
+		return !t.done() && (r.o.outstanding == 0 || t.onTheirWay+r.o.batch <= r.o.outstanding*r.o.batch)
+	}
+	if r.o.rate > 0 {
 		wait = t.main.due(now, r.o.rate, func() bool {
-			if t.done() {
+			if !free() {
 				return false
 			}
 			r.publishMain(1)
 			return true
 		})
+	} else {
+		for free() {
+			r.publishMain(r.o.batch)
+		}
 	}
 	if len(r.side) > 0 && r.o.sideRate > 0 {
 		wait = min(wait, t.side.due(now, r.o.sideRate, func() bool {
