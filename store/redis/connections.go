@@ -127,7 +127,7 @@ type connection struct {
 
 // quiet is after how long a connection is looked at before something is
 // written to it.
-const quiet = 20 * time.Millisecond
+const quiet = time.Millisecond
 
 func (c *connection) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)

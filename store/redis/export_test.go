@@ -62,3 +62,6 @@ func (s *Store) Sending() (n int) {
 	}
 	return n
 }
+
+// Sent counts what was written to connections.
+func (s *Store) Sent() uint64 { return s.conns.sent.Load() }

@@ -152,7 +152,9 @@ func (s *server) end(sig syscall.Signal) {
 	if s.cmd == nil {
 		return
 	}
-	s.cmd.Process.Signal(syscall.SIGCONT)
+	if sig != syscall.SIGKILL {
+		s.thaw() // or it would not hear of it; when killed it is to do nothing more
+	}
 	s.cmd.Process.Signal(sig)
 	select {
 	case <-s.done:
