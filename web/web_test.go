@@ -117,3 +117,21 @@ func TestHandler(t *testing.T) {
 		t.Errorf("POST: %v", res)
 	}
 }
+
+// TestSizes: what pages load stays small.
+func TestSizes(t *testing.T) {
+	for name, limit := range map[string]int{"culvert.js": 10 << 10, "culvert.global.js": 10 << 10, "culvert.legacy.js": 2 << 10} {
+		text, err := os.ReadFile("dist/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
+		z.Write(text)
+		z.Close()
+		t.Logf("%s: %d bytes, %d compressed", name, len(text), b.Len())
+		if b.Len() > limit {
+			t.Errorf("%s has %d bytes compressed, want at most %d", name, b.Len(), limit)
+		}
+	}
+}

@@ -1,10 +1,11 @@
 import type * as api from "./api";
 import { Place, parseCursor } from "./cursor";
+import { diagnose } from "./diagnose";
 import { Emitter } from "./emitter";
-import { Env, environment, onWake } from "./env";
-import { CulvertError, asError, told } from "./errors";
+import { Env, environment, onWake, unique } from "./env";
+import { CulvertError, asError, foreign, told } from "./errors";
 import { Habits } from "./habits";
-import { Http, escape } from "./http";
+import { Http } from "./http";
 import type { End, Envelope, Owner, Pipe } from "./pipe";
 import { Poller, Polled } from "./poll";
 import { Queue, Sender } from "./queue";
@@ -30,11 +31,10 @@ const none = () => {};
  * The connection: which pipe is used, when another one is tried, and what is believed of the network. The rooms' places
  * and the unanswered publishes are all its state, so that any pipe can take over from any other.
  */
-export class Connection implements Owner, Polled, Sender, Rooms {
+export class Connection extends Emitter implements api.Client, Owner, Polled, Sender, Rooms {
   state: api.State = "idle";
   transport: api.Transport | null = null;
   reason = "no room yet";
-  readonly events = new Emitter();
   readonly env: Env;
   readonly http: Http;
   readonly habits: Habits;
@@ -46,7 +46,7 @@ export class Connection implements Owner, Polled, Sender, Rooms {
   private active?: Pipe;
   /** What is being tried. */
   private ws?: Ws;
-  private stream?: Stream;
+  private sse?: Stream;
   private poller: Poller;
 
   private allowed: readonly api.Transport[];
@@ -56,27 +56,32 @@ export class Connection implements Owner, Polled, Sender, Rooms {
   private tries = 0;
   /** Each start from nothing ends what the one before had begun. */
   private round = 0;
-  private climbing = false;
-  private climbed = false;
+  private climbing?: boolean;
+  private climbed?: boolean;
   private probe = 0;
-  private checking = false;
-  private changing = false;
-  private post = false;
+  private checking?: boolean;
+  private changing?: boolean;
+  private post?: boolean;
   /** What broke, until it is known whether the network did. */
   private suspect?: { pipe: Pipe; at: number };
   /** Why the better transports are not in use. */
   private why: { [name: string]: string } = {};
 
   constructor(url: string, options: api.Options) {
+    super();
     const env = (this.env = environment(options));
     this.http = new Http(env, options, url);
-    this.id = options.client || (env.clock.random().toString(36).slice(2) + env.clock.random().toString(36).slice(2)).slice(0, 20);
+    this.id = options.client || unique(env).slice(0, 20);
     this.allowed = options.transports || [];
     this.timers = new Timers(env);
     this.habits = new Habits(env, "culvert " + this.http.base);
     this.poller = new Poller(this, this.http, this.habits);
     this.queue = new Queue(this, this.http, options.queue || {});
     this.asleep = onWake((reason) => this.wake(reason));
+  }
+
+  diagnose(onFinding?: (f: api.Finding) => void) {
+    return diagnose(this, onFinding);
   }
 
   // State
@@ -96,8 +101,8 @@ export class Connection implements Owner, Polled, Sender, Rooms {
     this.transport = transport;
     this.reason = reason;
     const event: api.StateEvent = Object.assign({ type: "state" as const, state, transport, reason }, more);
-    this.events.emit("state", event);
-    Array.from(this.rooms.values()).forEach((room) => room.events.emit("state", event));
+    this.emit("state", event);
+    this.rooms.forEach((room) => room.emit("state", event));
   }
 
   private dropAll() {
@@ -106,8 +111,8 @@ export class Connection implements Owner, Polled, Sender, Rooms {
     this.suspect = undefined;
     this.timers.clearAll();
     this.poller.close();
-    for (const pipe of [this.ws, this.stream, this.active]) if (pipe) pipe.close();
-    this.ws = this.stream = this.active = undefined;
+    for (const pipe of [this.ws, this.sse, this.active]) if (pipe) pipe.close();
+    this.ws = this.sse = this.active = undefined;
   }
 
   /** The server refused for good. */
@@ -119,18 +124,18 @@ export class Connection implements Owner, Polled, Sender, Rooms {
   }
 
   close() {
-    const error = new CulvertError("closed", "the client was closed; what was not answered may have happened");
+    const error = new CulvertError("closed", "closed; what was not answered may have happened");
     this.dropAll();
     this.asleep();
     this.set("closed", "closed");
     this.queue.stop(error);
-    Array.from(this.rooms.values()).forEach((room) => room.end());
+    this.rooms.forEach((room) => room.end());
     this.rooms.clear();
   }
 
   use(transports: readonly api.Transport[] = []) {
     this.allowed = transports;
-    this.reconnect("other transports are allowed");
+    this.reconnect("asked to");
   }
 
   reconnect(reason = "asked to") {
@@ -155,12 +160,14 @@ export class Connection implements Owner, Polled, Sender, Rooms {
       return this.queue.pump();
     }
     this.set("connecting", reason);
-    if (this.allows("websocket") && (!this.habits.isDemoted("websocket") || this.tries > 1)) this.openWs();
+    // Whether a WebSocket that broke is to be demoted is known when plain requests have been answered.
+    const doubt = this.suspect && this.habits.isShaky(this.suspect.pipe.name);
+    if (this.allows("websocket") && !doubt && (!this.habits.isDemoted("websocket") || this.tries > 1)) this.openWs();
     if (!this.allows("poll") && !this.allows("sse")) {
-      if (!this.ws) this.wait(new CulvertError("network", this.why.websocket || "no WebSocket here"));
+      if (!this.ws) this.wait(new CulvertError("network", this.why.websocket));
       return;
     }
-    if (pollAfter == null) pollAfter = this.ws && !this.habits.bad("websocket") ? headStart : 0;
+    if (pollAfter == null) pollAfter = this.ws && !this.habits.get("bad websocket") ? headStart : 0;
     this.timers.set("poll", pollAfter, () => this.poller.start());
   }
 
@@ -181,7 +188,7 @@ export class Connection implements Owner, Polled, Sender, Rooms {
   private openWs() {
     if (this.ws) return;
     if (!this.env.WebSocket) {
-      this.why.websocket = "there is no WebSocket here";
+      this.why.websocket = "no WebSocket here";
       return;
     }
     const { rooms, query } = this.target(urlLimit);
@@ -190,73 +197,69 @@ export class Connection implements Owner, Polled, Sender, Rooms {
 
   private openStream(form: number) {
     const { rooms, query } = this.target();
-    if (this.stream) this.stream.close();
-    return (this.stream = new Stream(this, this.http, form, rooms, query));
+    if (this.sse) this.sse.close();
+    return (this.sse = new Stream(this, this.http, form, rooms, query));
   }
 
   /** Parameters of a read: rooms that start alike, and no more than fit into a URL where that matters. */
-  private target(limit = Infinity): { rooms: string; query: string } {
+  target(limit = Infinity): { rooms: string; query: string } {
     const names: string[] = [];
     const places: string[] = [];
-    let start: string | undefined;
+    const query = ["client=" + this.id];
+    const add = (name: string, value: unknown) => value != null && query.push(name + "=" + encodeURIComponent(String(value)));
+    let start: api.RoomOptions | undefined;
     let size = 0;
     let presence = false;
-    this.rooms.forEach((room) => {
-      const cursor = room.cursor;
-      const own = JSON.stringify(room.start);
-      size += room.name.length + (cursor || "").length + 2;
+    this.rooms.forEach(({ name, cursor, options }) => {
+      size += name.length + (cursor || "").length + 2;
       if (names.length && size > limit) return;
       if (cursor) places.push(cursor);
-      else if (start == null) start = own;
-      else if (start != own) return;
-      names.push(room.name);
-      presence = presence || !!room.options.presence;
+      else if (!start) start = options;
+      else if (start.last != options.last || start.from != options.from) return;
+      names.push(name);
+      presence = presence || !!options.presence;
     });
-    const { last, from } = JSON.parse(start || "{}");
-    const heartbeat = this.habits.heartbeat();
-    const query = Object.entries({
-      client: this.id,
-      cursor: places.join() || undefined,
-      last,
-      from,
-      presence: presence ? 1 : undefined,
-      heartbeat: heartbeat || undefined,
-    });
-    return {
-      rooms: names.join(),
-      query: query.filter(([, v]) => v != null).map(([k, v]) => k + "=" + escape(String(v))).join("&"),
-    };
+    if (places.length) add("cursor", places);
+    if (start) {
+      add("last", start.last);
+      add("from", start.from);
+    }
+    if (presence) add("presence", 1);
+    add("heartbeat", this.habits.get("heartbeat") || null);
+    return { rooms: names.join(), query: query.join("&") };
   }
 
   // Polled
 
   unplaced() {
-    return Array.from(this.rooms.values()).some((room) => !room.place);
+    let some = false;
+    this.rooms.forEach((room) => (some = some || !room.place));
+    return some;
   }
 
   async pollOnce(wait: number, timeout: number, abort?: AbortController, stale = () => false): Promise<boolean> {
     const { rooms, query } = this.target();
     if (!rooms) return false;
-    const { clock } = this.env;
-    const began = clock.now();
+    const { env } = this;
+    const began = env.now();
     const text = query + "&wait=" + wait;
     const post = this.post || rooms.length + text.length > urlLimit;
     let a: any;
     try {
       a = await this.http.json("/rooms/" + rooms + "/poll", post ? "" : text, post ? text : undefined, timeout, abort);
-      if (a.protocol != 1 || !Array.isArray(a.messages) || typeof a.cursor != "string") throw new CulvertError("bad_answer", "an answer that is not Culvert's");
+      if (a.protocol != 1 || !Array.isArray(a.messages) || typeof a.cursor != "string") throw foreign();
     } catch (e) {
       // Some paths treat methods differently.
       if (!stale() && !asError(e).final) this.post = !this.post;
       throw e;
     }
     if (stale()) return false;
-    if (!wait) this.http.measured(clock.now() - began);
+    if (!wait) this.http.measured(env.now() - began);
     this.http.clock(a.time);
     let fresh = false;
     for (const m of a.messages) fresh = this.take(m, this.poller) || fresh;
     fresh = this.stand(a.cursor, this.poller) || fresh;
-    if (a.bye) throw told(a.bye, { retryAfter: a.bye.after_ms }) || new CulvertError("draining", "the server is going down");
+    if (a.bye) throw told(a.bye, { retryAfter: a.bye.after_ms }) || foreign();
     return fresh;
   }
 
@@ -290,13 +293,13 @@ export class Connection implements Owner, Polled, Sender, Rooms {
     this.climbing = true;
     const { round } = this;
     const gone = () => round != this.round || this.over;
-    if (this.allows("websocket") && (demoted || !this.habits.isDemoted("websocket")) && !this.on("websocket")) this.openWs();
+    if (this.allows("websocket") && (demoted || !this.habits.isDemoted("websocket")) && !this.uses("websocket")) this.openWs();
     if (this.ws) await Promise.race([this.ws.settled, sleep(this.env, Math.max(wsPatience, 4 * this.http.rtt))]);
     if (this.allows("sse")) {
-      const best = this.habits.memory.get("form") - 1;
-      const rank = (form: number) => (form == best ? -1 : form + (this.habits.bad("sse" + form) ? forms.length : 0));
+      const best = this.habits.get("form") - 1;
+      const rank = (form: number) => (form == best ? -1 : form + (this.habits.get("bad sse" + form) ? forms.length : 0));
       for (const form of forms.map((_, i) => i).sort((a, b) => rank(a) - rank(b))) {
-        if (gone() || this.on("websocket") || this.on("sse")) break;
+        if (gone() || this.uses("websocket") || this.uses("sse")) break;
         if (!demoted && this.habits.isDemoted("sse" + form)) continue;
         const verdict = await this.openStream(form).verdict;
         if (verdict != "good" && !gone()) this.why.sse = "streams: " + verdict;
@@ -306,10 +309,10 @@ export class Connection implements Owner, Polled, Sender, Rooms {
     this.climbing = false;
     this.climbed = true;
     if (this.active) this.explain();
-    else if (!this.ws && !this.timers.has("retry")) this.wait(new CulvertError("network", this.why.sse || "nothing that is allowed works"));
+    else if (!this.ws && !this.timers.has("retry")) this.wait(new CulvertError("network", this.why.sse || "nothing works"));
   }
 
-  private on(kind: api.Transport) {
+  private uses(kind: api.Transport) {
     return !!this.active && this.active.kind == kind;
   }
 
@@ -318,7 +321,8 @@ export class Connection implements Owner, Polled, Sender, Rooms {
     const { active } = this;
     if (!active || active.kind == "websocket" || (!this.allows("websocket") && (active.kind == "sse" || !this.allows("sse")))) return;
     if (this.timers.has("probe")) return;
-    this.timers.set("probe", probes[Math.min(this.probe++, probes.length - 1)], () => {
+    this.timers.set("probe", probes[Math.min(this.probe, probes.length - 1)], () => {
+      this.probe++;
       this.climbed = false;
       this.climb(true);
       this.planProbe();
@@ -326,8 +330,8 @@ export class Connection implements Owner, Polled, Sender, Rooms {
   }
 
   proven(pipe: Pipe) {
-    if (pipe == this.stream) this.habits.memory.set("form", this.stream.form + 1);
-    if (pipe == this.stream && this.on("websocket")) return pipe.close();
+    if (pipe == this.sse) this.habits.set("form", this.sse.form + 1);
+    if (pipe == this.sse && this.uses("websocket")) return pipe.close();
     this.judgeSuspect();
     this.switchTo(pipe);
   }
@@ -335,22 +339,23 @@ export class Connection implements Owner, Polled, Sender, Rooms {
   private switchTo(pipe: Pipe) {
     const before = this.active;
     this.active = pipe;
-    this.habits.worked(pipe.name);
+    this.habits.set("bad " + pipe.name, 0);
     delete this.why[pipe.kind];
     this.timers.clear("retry", "poll", "overlap", "check");
     if (before && before != pipe) before.close();
     if (pipe != this.poller) this.poller.close();
-    if (pipe == this.stream) this.stream = undefined;
+    if (pipe == this.sse) this.sse = undefined;
     if (pipe == this.ws) {
       this.ws = undefined;
-      if (this.stream) this.stream.close();
-      this.stream = undefined;
+      if (this.sse) this.sse.close();
+      this.sse = undefined;
       this.timers.clear("probe");
     }
     if (!this.timers.has("stable")) this.timers.set("stable", stable, () => (this.tries = 0));
     if (pipe.kind == "sse" && pipe.broken.size) this.timers.set("renew", 500, () => this.renew());
-    const overlap = this.habits.overlap(pipe.kind);
-    if (overlap) this.timers.set("overlap", overlap, () => this.renew());
+    // A little before something on the way would strike.
+    const life = this.habits.get("life " + pipe.kind);
+    if (life) this.timers.set("overlap", life * 0.8, () => this.renew());
     this.explain();
     this.watch();
     this.planProbe();
@@ -359,9 +364,8 @@ export class Connection implements Owner, Polled, Sender, Rooms {
 
   /** Says what is in use and why nothing better is. */
   private explain() {
-    const { kind } = this.active!;
-    const better = kind == "websocket" ? [] : kind == "sse" ? [this.why.websocket] : [this.why.websocket, this.why.sse];
-    this.set("connected", better.filter((w) => w).join("; ") || (kind == "websocket" ? "proven by a round trip" : kind == "sse" ? "events come as they are sent" : "plain requests work"));
+    const why = this.uses("websocket") ? [] : [this.why.websocket, this.uses("poll") && this.why.sse];
+    this.set("connected", why.filter((w) => w).join("; ") || "proven");
   }
 
   /** Opens another pipe of the kind in use, which takes over when it is proven. */
@@ -373,7 +377,7 @@ export class Connection implements Owner, Polled, Sender, Rooms {
     try {
       while (this.unplaced()) await this.pollOnce(0, 5000 + this.http.patience);
     } catch (e) {}
-    if (round != this.round || this.active != active || this.stream) return;
+    if (round != this.round || this.active != active || this.sse) return;
     const verdict = await this.openStream((active as Stream).form).verdict;
     if (verdict != "good" && this.active == active) this.lose(active, "streams: " + verdict, false);
   }
@@ -388,7 +392,6 @@ export class Connection implements Owner, Polled, Sender, Rooms {
         this.take(m, from);
         break;
       case "hello":
-        this.http.clock(m.time);
         this.stand(m.cursor, from);
         if (from == this.ws) this.join(this.ws);
         break;
@@ -398,7 +401,7 @@ export class Connection implements Owner, Polled, Sender, Rooms {
       case "bye":
         from.close();
         this.ended(from, {
-          error: told(m, { retryAfter: m.after_ms }) || new CulvertError("draining", "the server ended the connection"),
+          error: told(m, { retryAfter: m.after_ms }) || foreign(),
           told: true,
           reconnect: m.reconnect == "now" || m.reconnect == "never" ? m.reconnect : "backoff",
         });
@@ -444,12 +447,17 @@ export class Connection implements Owner, Polled, Sender, Rooms {
   ended(pipe: Pipe, end: End) {
     const { error } = end;
     if (pipe == this.ws) this.ws = undefined;
-    if (pipe == this.stream) this.stream = undefined;
-    if (end.reconnect == "never") return this.fail(error);
+    if (pipe == this.sse) this.sse = undefined;
+    if (end.reconnect == "never") {
+      if (!/^token_/.test(error.code) || !this.http.expired()) return this.fail(error);
+      // With another token, at once; and if that is no good either, not at once.
+      if (pipe == this.active) this.active = undefined;
+      return this.tries++ ? this.wait(error) : this.start("another token");
+    }
     this.why[pipe.kind] = error.message;
     if (pipe != this.active) {
       // It was only tried.
-      if (!end.told) this.habits.failed(pipe.name);
+      if (!end.told) this.habits.set("bad " + pipe.name, 1);
       if (this.active) return;
       if (pipe.kind == "websocket" && !this.allows("poll") && !this.allows("sse")) this.wait(error);
       else if (end.told && error.retryAfter) this.wait(error);
@@ -457,13 +465,13 @@ export class Connection implements Owner, Polled, Sender, Rooms {
       return;
     }
     this.active = undefined;
-    const age = this.env.clock.now() - pipe.since;
+    const age = this.env.now() - pipe.since;
     if (age > 15e3) this.probe = 0;
     if (end.told && (end.reconnect == "backoff" || age < 5000)) {
       this.round++;
       return this.wait(error);
     }
-    if (!end.told) this.suspect = { pipe, at: this.env.clock.now() };
+    if (!end.told) this.suspect = { pipe, at: this.env.now() };
     this.start(error.message, 0);
   }
 
@@ -477,9 +485,10 @@ export class Connection implements Owner, Polled, Sender, Rooms {
   }
 
   private subscribe(ws: Ws, room: Room) {
-    const { name } = room;
+    const { name, cursor, options } = room;
+    const { last, from, presence } = options;
     ws.joined.add(name);
-    ws.command(Object.assign({ type: "subscribe", room: name, presence: !!room.options.presence }, room.place ? { cursor: room.cursor } : room.start)).then(
+    ws.command({ type: "subscribe", room: name, presence, cursor, last, from }).then(
       (reply) => {
         ws.broken.delete(name);
         this.stand(reply.cursor, ws);
@@ -497,11 +506,11 @@ export class Connection implements Owner, Polled, Sender, Rooms {
   private watch() {
     const { active } = this;
     if (!active || active == this.poller) return this.timers.clear("watch");
-    const due = () => active.heard + active.heartbeat * 1000 + this.http.patience - this.env.clock.now();
+    const due = () => active.heard + active.heartbeat * 1000 + this.http.patience - this.env.now();
     this.timers.set("watch", Math.max(due(), 10), () => {
       if (active != this.active) return;
       if (due() > 0) this.watch();
-      else this.check("silent for " + Math.round((this.env.clock.now() - active.heard) / 1000) + " s");
+      else this.check("silent for " + Math.round((this.env.now() - active.heard) / 1000) + " s");
     });
   }
 
@@ -512,8 +521,8 @@ export class Connection implements Owner, Polled, Sender, Rooms {
   private async check(why: string, fine?: () => boolean) {
     const pipe = this.active;
     if (!pipe || pipe == this.poller || this.checking || this.over) return;
-    const { clock } = this.env;
-    const began = clock.now();
+    const { env } = this;
+    const began = env.now();
     const well = fine || (() => pipe.heard > began);
     this.checking = true;
     if (pipe.kind == "websocket") (pipe as Ws).command({ type: "ping" }).catch(none);
@@ -537,7 +546,7 @@ export class Connection implements Owner, Polled, Sender, Rooms {
     pipe.close();
     this.active = undefined;
     this.why[pipe.kind] = why;
-    if (reachable) this.habits.died(pipe, true, this.env.clock.now());
+    if (reachable) this.habits.died(pipe, true, this.env.now());
     this.start(why, 0);
   }
 
@@ -545,7 +554,7 @@ export class Connection implements Owner, Polled, Sender, Rooms {
   private wake(reason: string) {
     const { active } = this;
     if (this.over || !this.rooms.size) return;
-    if (reason == "online" || reason == "network changed") {
+    if (reason == "online" || reason == "change") {
       this.habits.forgive();
       this.probe = 0;
       this.climbed = false;
@@ -554,9 +563,9 @@ export class Connection implements Owner, Polled, Sender, Rooms {
       if (this.timers.has("retry")) this.start(reason);
     } else if (active == this.poller) {
       this.poller.again();
-    } else if (active.kind == "websocket" || active.heard + active.heartbeat * 1000 + this.http.patience < this.env.clock.now()) {
+    } else if (active.kind == "websocket" || active.heard + active.heartbeat * 1000 + this.http.patience < this.env.now()) {
       this.check(reason);
-    } else if (active.heard + 5000 < this.env.clock.now()) {
+    } else if (active.heard + 5000 < this.env.now()) {
       // A stream cannot be asked whether it is there.
       this.renew();
     }
@@ -565,14 +574,13 @@ export class Connection implements Owner, Polled, Sender, Rooms {
 
   // Sender
 
-  route() {
-    const { active } = this;
-    if (active && active.kind == "websocket") return active as Ws;
-    return active || !this.rooms.size ? ("http" as const) : undefined;
+  send(list: string) {
+    if (this.uses("websocket")) return (this.active as Ws).text((ref) => '{"type":"publish","ref":' + ref + ',"messages":' + list + "}");
+    return this.active || !this.rooms.size ? this.http.json("/publish", "", list) : undefined;
   }
 
   unanswered(answered: () => boolean) {
-    this.check("a publish was not answered", this.on("websocket") ? answered : undefined);
+    this.check("a publish was not answered", this.uses("websocket") ? answered : undefined);
   }
 
   /** What was published into a room that is read must come through. */
@@ -581,17 +589,16 @@ export class Connection implements Owner, Polled, Sender, Rooms {
     const pipe = this.active;
     if (!room || !pipe || p.offset == null || this.timers.has("check")) return;
     this.timers.set("check", 3000 + 2 * this.http.rtt, () => {
-      const at = room.place;
-      if (pipe == this.active && at && at.epoch == p.epoch && at.offset < p.offset!) this.check("a message did not come through");
+      if (pipe == this.active && !room.passed(p)) this.check("a message did not come through");
     });
   }
 
   // Rooms
 
-  room(name: string, options: api.RoomOptions): Room {
-    if (!/^[A-Za-z0-9._~:@-]{1,200}$/.test(name) || name == "." || name == "..")
+  room(name: string, options: api.RoomOptions = {}): Room {
+    if (!/^(?!\.\.?$)[\w.~:@-]{1,200}$/.test(name))
       throw new CulvertError("bad_room", "not a room name", { final: true, allowed: "1-200 bytes of A-Z a-z 0-9 . _ ~ : @ -" });
-    if (this.state == "closed") throw new CulvertError("closed", "the client was closed");
+    if (this.state == "closed") throw new CulvertError("closed", "closed");
     let room = this.rooms.get(name);
     if (!room) {
       room = new Room(this, name, options);
@@ -632,9 +639,5 @@ export class Connection implements Owner, Polled, Sender, Rooms {
 
   publish(room: string, data: unknown, o?: api.PublishOptions) {
     return this.queue.add(room, data, o);
-  }
-
-  get(path: string, query: string) {
-    return this.http.json(path, query);
   }
 }

@@ -1,93 +1,53 @@
 import type * as api from "./api";
 import type { Connection } from "./connection";
 import { asError } from "./errors";
-import type { Owner } from "./pipe";
+import type { End } from "./pipe";
 import { Stream, forms } from "./stream";
 import { Ws } from "./ws";
 
-/** Tests one thing after the other on connections of its own, so that what is in use is not disturbed. */
-export async function diagnose(c: Connection, onFinding: (f: api.Finding) => void = () => {}): Promise<api.Report> {
+/** Tests one thing after the other, on connections of its own, so that what is in use is not disturbed. */
+export async function diagnose(c: Connection, onFinding?: (f: api.Finding) => void): Promise<api.Report> {
   const { http, env } = c;
+  const own = c.rooms.size ? undefined : c.room("culvert-doctor");
+  const { rooms, query } = c.target();
   const findings: api.Finding[] = [];
-  const room = Array.from(c.rooms.keys())[0] || "culvert-doctor";
-  const path = "/rooms/" + room;
-  // As itself, so that nobody seems to join.
-  const id = "client=" + c.id;
-  const quiet: Owner = { receive() {}, proven() {}, ended() {} };
+  let error: Error | undefined;
+  const quiet = () => {};
+  const owner = { receive: quiet, proven: quiet, ended: (_: unknown, end: End) => (error = end.error) };
 
-  /** A test gives its result in words, or throws what is wrong. */
-  async function test(name: string, run: () => Promise<string>) {
-    const began = env.clock.now();
-    let ok = true;
-    let result: string;
-    try {
-      result = await run();
-    } catch (e) {
-      ok = false;
-      result = asError(e).message;
-    }
-    const f = { test: name, ok, ms: Math.round(env.clock.now() - began), result };
-    findings.push(f);
-    onFinding(f);
-  }
-
-  const poll = async (wait: number, post?: boolean) => {
-    const query = id + "&wait=" + wait;
-    const began = env.clock.now();
-    const a = await http.json(path + "/poll", post ? "" : query, post ? query : undefined, wait * 1000 + 10e3);
-    if (a.protocol != 1) throw new Error("an answer that is not Culvert's");
-    if (!wait) http.measured(env.clock.now() - began);
-    http.clock(a.time);
-    return "answered";
-  };
-
-  await test("plain request", () => poll(0));
-  await test("plain request, again", () => poll(0));
-  await test("POST request", () => poll(0, true));
-  await test("WebSocket, 16 KiB each way", async () => {
-    if (!env.WebSocket) throw new Error("there is no WebSocket here");
-    await new Promise<void>((proven, no) => {
-      const ws: Ws = new Ws(
-        Object.assign({}, quiet, {
-          proven: () => {
-            ws.close();
-            proven();
-          },
-          ended: (_: unknown, end: { error: Error }) => no(end.error),
-        }),
-        http,
-        http.address(path + "/ws", id),
-      );
-    });
-    return "proven by a round trip";
-  });
-  for (let form = 0; form < forms.length; form++) {
-    const { post, accept, pad } = forms[form];
-    await test("stream, " + (post ? "POST " : "GET ") + accept + (pad ? ", padded" : ""), async () => {
-      const stream = new Stream(quiet, http, form, room, id);
-      const verdict = await stream.verdict;
-      stream.close();
-      if (verdict != "good") throw new Error(verdict);
-      return verdict;
-    });
-  }
-  await test("poll of 20 s", () => poll(20));
-
-  const report = {
-    url: http.base,
-    state: c.state,
-    transport: c.transport,
-    reason: c.reason,
-    findings,
-    clock: Math.round(http.skew),
-    rtt: Math.round(http.rtt),
-    learned: c.habits.memory.all(),
-  };
-  const text = [
-    "Culvert at " + report.url,
-    report.state + ", " + report.transport + ": " + report.reason,
-    ...findings.map((f) => (f.ok ? "ok    " : "fails ") + f.test + ": " + f.result + " (" + f.ms + " ms)"),
-    "clock " + report.clock + " ms ahead, round trip " + report.rtt + " ms, learned " + JSON.stringify(report.learned),
+  const tests: [string, () => Promise<unknown>][] = [
+    ["plain request", () => c.pollOnce(0, 10e3)],
+    ["plain request again", () => c.pollOnce(0, 10e3)],
+    [
+      "WebSocket, 16 KiB each way",
+      () => {
+        const ws = new Ws(owner, http, http.address("/rooms/" + rooms + "/ws", query));
+        return ws.settled.then(() => ws.close());
+      },
+    ],
   ];
-  return Object.assign(report, { text: text.join("\n") });
+  forms.forEach(({ post, accept, pad }, i) =>
+    tests.push([
+      "stream " + (post ? "POST " : "GET ") + accept + (pad ? " padded" : ""),
+      () => {
+        const stream = new Stream(owner, http, i, rooms, query);
+        return stream.verdict.then(() => stream.close());
+      },
+    ]),
+  );
+  tests.push(["poll of 20 s", () => c.pollOnce(20, 30e3)]);
+
+  for (const [test, run] of tests) {
+    const began = env.now();
+    error = undefined;
+    await run().catch((e) => (error = asError(e)));
+    const f = { test, ok: !error, ms: Math.round(env.now() - began), result: error ? (error as Error).message : "good" };
+    findings.push(f);
+    if (onFinding) onFinding(f);
+  }
+  if (own) own.close();
+  const { state, transport, reason } = c;
+  const report = { url: http.base, state, transport, reason, clock: Math.round(http.skew), rtt: Math.round(http.rtt), learned: c.habits.kept };
+  const text = JSON.stringify(report) + findings.map((f) => "\n" + (f.ok ? "ok    " : "fails ") + f.test + ": " + f.result + " (" + f.ms + " ms)").join("");
+  return Object.assign(report, { findings, text });
 }

@@ -1,11 +1,10 @@
 import type { Options } from "./api";
 
 /** What the client needs of its surroundings. Nothing here assumes a window. */
-export interface Env {
+export interface Env extends NonNullable<Options["clock"]> {
   fetch: typeof fetch;
   WebSocket: any;
   storage: NonNullable<Options["storage"]> | null;
-  clock: NonNullable<Options["clock"]>;
 }
 
 declare const location: { href: string; origin: string } | undefined;
@@ -22,40 +21,45 @@ export function environment(o: Options): Env {
   if (storage === undefined) {
     try {
       // Reading the property throws where storage is blocked. Node has it, but not for this.
-      storage = page && typeof localStorage == "object" ? localStorage : null;
+      if (page) storage = localStorage;
     } catch (e) {}
   }
-  return {
+  const clock = {
+    setTimeout: (fn: () => void, ms: number) => setTimeout(fn, ms),
+    clearTimeout: (id: any) => clearTimeout(id),
+    now: () => performance.now(),
+    date: Date.now,
+    random: Math.random,
+  };
+  return Object.assign({}, o.clock || clock, {
     // Called without a receiver, as browsers want it.
     fetch: o.fetch || ((input, init) => fetch(input, init)),
     WebSocket: o.WebSocket || (typeof WebSocket == "function" ? WebSocket : null),
     storage: storage || null,
-    clock: o.clock || {
-      setTimeout: (fn, ms) => setTimeout(fn, ms),
-      clearTimeout: (id) => clearTimeout(id),
-      now: typeof performance == "object" ? () => performance.now() : Date.now,
-      date: Date.now,
-      random: Math.random,
-    },
-  };
+  });
 }
+
+/** Enough letters and digits that nobody else has them. */
+export const unique = (env: Env) => env.random().toString(36).slice(2) + env.random().toString(36).slice(2);
 
 /**
  * Calls back when the network may have changed or the page wakes up. The function returned stops that.
  */
 export function onWake(fn: (reason: string) => void): () => void {
   const undo: (() => void)[] = [];
-  const listen = (target: any, type: string, reason = type) => {
-    const heard = () => {
-      if (type != "visibilitychange" || document.visibilityState == "visible") fn(reason);
-    };
-    if (target && target.addEventListener) {
+  const heard = (e: Event) => {
+    // What a hidden page misses it hears of when it is shown.
+    if (typeof document != "object" || !document.hidden) fn(e.type);
+  };
+  const listen = (target: any, ...types: string[]) => {
+    if (!target || !target.addEventListener) return;
+    for (const type of types) {
       target.addEventListener(type, heard);
       undo.push(() => target.removeEventListener(type, heard));
     }
   };
-  if (typeof self == "object") for (const type of ["online", "offline", "pageshow"]) listen(self, type);
-  if (typeof document == "object") listen(document, "visibilitychange", "page visible");
-  if (typeof navigator == "object") listen(navigator.connection, "change", "network changed");
+  if (typeof self == "object") listen(self, "online", "offline", "pageshow");
+  if (typeof document == "object") listen(document, "visibilitychange");
+  if (typeof navigator == "object") listen(navigator.connection, "change");
   return () => undo.forEach((f) => f());
 }

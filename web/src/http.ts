@@ -1,13 +1,10 @@
 import { afterStatus } from "./codes";
-import { Env, pageOrigin, pageURL } from "./env";
-import { CulvertError, asError, told } from "./errors";
+import { Env, pageOrigin, pageURL, unique } from "./env";
+import { CulvertError, asError, foreign, told } from "./errors";
 import type { Options } from "./api";
 
 /** Longer waits than this are not taken from anybody. */
 const longestRetry = 5 * 60e3;
-
-/** What may be in a query or in a form as it is. */
-export const escape = (s: string) => encodeURIComponent(s).replace(/%3D/g, "=").replace(/%2C/g, ",");
 
 /** Plain requests, which are preflight-free: GET, and POST of text/plain. */
 export class Http {
@@ -27,7 +24,7 @@ export class Http {
     const u = new URL(url, pageURL || undefined);
     this.base = u.origin + u.pathname.replace(/\/+$/, "");
     this.inURL = !!pageOrigin && pageOrigin != u.origin;
-    this.nonce = env.clock.random().toString(36).slice(2, 8);
+    this.nonce = unique(env).slice(0, 6);
   }
 
   /** How long an answer may take beyond what it has to. */
@@ -40,7 +37,7 @@ export class Http {
   }
 
   clock(time: unknown) {
-    if (typeof time == "number") this.skew = time - this.env.clock.date() + this.rtt / 2;
+    if (typeof time == "number") this.skew = time - this.env.date() + this.rtt / 2;
   }
 
   /** The token, or "" where there is none; a new one if the old one has expired. */
@@ -65,7 +62,7 @@ export class Http {
 
   /** An address with its token, for WebSockets. Without a token there is nothing to wait for. */
   address(path: string, query: string): string | Promise<string> {
-    const at = (token: string) => this.base.replace(/^http/, "ws") + path + "?" + query + (token && "&token=" + escape(token));
+    const at = (token: string) => this.base.replace(/^http/, "ws") + path + "?" + query + (token && "&token=" + encodeURIComponent(token));
     return this.options.token ? this.token().then(at) : at("");
   }
 
@@ -77,7 +74,7 @@ export class Http {
     // A number that is never the same keeps caches and collapsing proxies off.
     query += (query && "&") + "n=" + this.nonce + ++this.count;
     if (token) {
-      if (this.inURL) query += "&token=" + escape(token);
+      if (this.inURL) query += "&token=" + encodeURIComponent(token);
       else headers.Authorization = "Bearer " + token;
     }
     const init: RequestInit = { method: body == null ? "GET" : "POST", headers, body, signal };
@@ -104,26 +101,24 @@ export class Http {
   private retryAfter(res: Response): number | undefined {
     const text = res.headers.get("Retry-After");
     if (!text) return;
-    const ms = /^\d+$/.test(text) ? +text * 1000 : Date.parse(text) - this.env.clock.date();
+    const ms = /^\d+$/.test(text) ? +text * 1000 : Date.parse(text) - this.env.date();
     return ms >= 0 ? Math.min(ms, longestRetry) : undefined;
   }
 
   /** Sends a request and gives the JSON of its answer, or throws a CulvertError. */
   async json(path: string, query: string, body?: string, timeout = 10e3, abort = new AbortController()): Promise<any> {
-    const { clock } = this.env;
-    let timer: any;
-    const late = new Promise<never>((_, no) => {
-      timer = clock.setTimeout(() => {
-        no(new CulvertError("timeout", "no answer in " + Math.round(timeout / 1000) + " s"));
-        abort.abort();
-      }, timeout);
-    });
+    const { env } = this;
+    let late = false;
+    const timer = env.setTimeout(() => {
+      late = true;
+      abort.abort();
+    }, timeout);
     try {
-      return await Promise.race([late, this.attempt(path, query, body, abort.signal)]);
+      return await this.attempt(path, query, body, abort.signal);
     } catch (e) {
-      throw asError(e);
+      throw late ? new CulvertError("timeout", "no answer in " + Math.round(timeout / 1000) + " s") : asError(e);
     } finally {
-      clock.clearTimeout(timer);
+      env.clearTimeout(timer);
     }
   }
 
@@ -140,6 +135,6 @@ export class Http {
       const value = JSON.parse(text);
       if (value && typeof value == "object") return value;
     } catch (e) {}
-    throw new CulvertError("bad_answer", "an answer that is not Culvert's", { status: res.status, retryAfter: this.retryAfter(res) });
+    throw foreign({ status: res.status, retryAfter: this.retryAfter(res) });
   }
 }

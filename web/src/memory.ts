@@ -7,7 +7,7 @@ const lifetime = 30 * 60e3;
  * only ever changes the order in which things are tried. Storage may be missing, full, blocked or full of nonsense.
  */
 export class Memory {
-  private kept: { [name: string]: [unknown, number] } = {};
+  kept: { [name: string]: [unknown, number] } = {};
 
   constructor(private env: Env, private key: string) {
     this.load();
@@ -24,7 +24,7 @@ export class Memory {
   get(name: string): number {
     const entry = this.kept[name];
     if (!Array.isArray(entry)) return 0;
-    const age = this.env.clock.date() - entry[1];
+    const age = this.env.date() - entry[1];
     return age >= 0 && age < lifetime && typeof entry[0] == "number" ? entry[0] : 0;
   }
 
@@ -32,16 +32,10 @@ export class Memory {
   set(name: string, value: number) {
     if (!value && !this.get(name)) return;
     this.load(); // Another tab may have learned something.
-    if (value) this.kept[name] = [value, this.env.clock.date()];
+    if (value) this.kept[name] = [value, this.env.date()];
     else delete this.kept[name];
     try {
       this.env.storage!.setItem(this.key, JSON.stringify(this.kept));
     } catch (e) {}
-  }
-
-  all(): { [name: string]: number } {
-    const out: { [name: string]: number } = {};
-    for (const name of Object.keys(this.kept)) if (this.get(name)) out[name] = this.get(name);
-    return out;
   }
 }

@@ -1,8 +1,8 @@
 import { CulvertError, asError } from "./errors";
 import type { Habits } from "./habits";
 import type { Http } from "./http";
-import type { Pipe } from "./pipe";
-import { Timers, backoff } from "./timer";
+import { Line, Owner } from "./pipe";
+import { backoff } from "./timer";
 
 /** What a poller needs of its owner. */
 export interface Polled {
@@ -16,13 +16,7 @@ export interface Polled {
 }
 
 /** Long-polls, one after the other: what works wherever plain requests do. */
-export class Poller implements Pipe {
-  readonly kind = "poll";
-  readonly name = "poll";
-  since = 0;
-  heard = 0;
-  heartbeat = 0;
-  readonly broken = new Set<string>();
+export class Poller extends Line {
   running = false;
 
   /** Seconds of the next wait. */
@@ -31,10 +25,9 @@ export class Poller implements Pipe {
   /** Polls in a row that came back soon with nothing new. */
   private idle = 0;
   private abort?: AbortController;
-  private timers: Timers;
 
-  constructor(private owner: Polled, private http: Http, private habits: Habits) {
-    this.timers = new Timers(http.env);
+  constructor(private asker: Polled & Owner, http: Http, private habits: Habits) {
+    super(asker, http, "poll", "poll");
   }
 
   start() {
@@ -46,7 +39,7 @@ export class Poller implements Pipe {
   close() {
     this.running = false;
     this.life++;
-    this.timers.clearAll();
+    super.close();
     if (this.abort) this.abort.abort();
   }
 
@@ -58,44 +51,44 @@ export class Poller implements Pipe {
   }
 
   private async loop(life: number) {
-    const { clock } = this.http.env;
+    const { env } = this.http;
     let now = true;
     let failed = 0;
     /** A wait that was cut after so many milliseconds, if the network is not to blame. */
     let cut = 0;
-    this.since = clock.now();
+    this.since = env.now();
     for (;;) {
-      const wait = now || this.owner.unplaced() ? 0 : Math.min(this.wait, this.habits.longestWait());
-      const began = clock.now();
+      const wait = now || this.asker.unplaced() ? 0 : Math.min(this.wait, this.habits.get("wait") || 20);
+      const began = env.now();
       let fresh = false;
       let error: CulvertError | undefined;
       this.abort = new AbortController();
       try {
-        fresh = await this.owner.pollOnce(wait, wait * 1000 + 5000 + this.http.patience, this.abort, () => life != this.life);
+        fresh = await this.asker.pollOnce(wait, wait * 1000 + 5000 + this.http.patience, this.abort, () => life != this.life);
       } catch (e) {
         error = asError(e);
       }
       if (life != this.life) return;
-      const took = clock.now() - began;
+      const took = env.now() - began;
       this.idle = fresh || (took > 1000 && !error) ? 0 : this.idle + 1;
       let pause = this.idle > 3 ? backoff(this.http.env, this.idle - 3) : 0;
       if (error) {
         if (error.final || error.retryAfter || failed++) {
           this.running = false;
-          return this.owner.pollFailed(error);
+          return this.asker.pollFailed(error);
         }
         // One failure is not yet a path that fails: is the network gone, or does something cap the time of an answer?
         now = true;
         if (wait && took > 1500) cut = took;
-        pause = Math.max(pause, 100 + 400 * clock.random());
+        pause = Math.max(pause, 100 + 400 * env.random());
       } else {
-        this.heard = clock.now();
+        this.heard = env.now();
         failed = 0;
-        if (cut) this.habits.cutWait(cut);
+        if (cut) this.habits.set("wait", Math.max(1, Math.floor(cut * 0.0007)));
         else if (wait && took > wait * 900) this.wait = Math.min(20, wait * 2);
         cut = 0;
         now = false;
-        if (!this.owner.pollWorked()) {
+        if (!this.asker.pollWorked()) {
           this.running = false;
           return;
         }

@@ -1,9 +1,9 @@
 import type * as api from "./api";
 import { afterStatus } from "./codes";
-import { CulvertError, told } from "./errors";
-import { Http, escape } from "./http";
+import { unique } from "./env";
+import { CulvertError, foreign, told } from "./errors";
+import type { Http } from "./http";
 import { Timers, backoff } from "./timer";
-import type { Ws } from "./ws";
 
 /** A message that was not answered yet. */
 interface Item {
@@ -20,8 +20,8 @@ interface Item {
 
 /** What the queue asks of the connection. */
 export interface Sender {
-  /** The WebSocket to publish over, or plain requests; undefined: not now. */
-  route(): Ws | "http" | undefined;
+  /** Sends a list of messages as JSON, over whatever there is; undefined: not now. */
+  send(list: string): Promise<any> | undefined;
   /** A batch has waited long for its answer. */
   unanswered(answered: () => boolean): void;
   acknowledged(p: api.Published): void;
@@ -54,18 +54,13 @@ export class Queue {
   private timers: Timers;
 
   constructor(private sender: Sender, private http: Http, private bounds: NonNullable<api.Options["queue"]>) {
-    const { clock } = http.env;
     this.timers = new Timers(http.env);
-    this.prefix = clock.date().toString(36) + clock.random().toString(36).slice(2) + clock.random().toString(36).slice(2) + ".";
-  }
-
-  get length() {
-    return this.items.length;
+    this.prefix = unique(http.env) + ".";
   }
 
   add(room: string, value: unknown, o: api.PublishOptions = {}): Promise<api.Published> {
     const added = new Promise<api.Published>((ok, no) => {
-      const refuse = (code: string, message: string, allowed?: string) => no(new CulvertError(code, message, { final: true, allowed }));
+      const refuse = (code: string, message: string) => no(new CulvertError(code, message, { final: true }));
       if (this.stopped) return no(this.stopped);
       let data: string | undefined;
       try {
@@ -75,7 +70,7 @@ export class Queue {
       const { messages = 1000, bytes = 1 << 20 } = this.bounds;
       if (data.length > messageBytes) return refuse("message_too_large", "the message is too large");
       if (this.items.length >= messages || this.bytes + data.length > bytes)
-        return refuse("queue_full", "too much waits to be published", messages + " messages and " + bytes + " bytes");
+        return refuse("queue_full", "too much waits to be published");
       const key = o.key == null ? this.prefix + ++this.count : String(o.key);
       const ephemeral = !!o.ephemeral;
       const head = JSON.stringify({ room, key, ephemeral: ephemeral || undefined });
@@ -91,56 +86,49 @@ export class Queue {
   /** Sends what waits, if nothing is under way. */
   pump() {
     if (this.flight || !this.items.length || this.timers.has("retry")) return;
-    const route = this.sender.route();
-    if (!route) return;
-    // Where a path does not let a batch through, it may let through one message at its room's own address.
-    const alone = route == "http" && this.attempt % 3 == 2;
-    const most = this.single || alone ? 1 : this.most;
+    const most = this.single ? 1 : this.most;
     let size = 0;
-    const end = this.items.findIndex((item, i) => i > 0 && (i >= most || (size += item.text.length) + this.items[0].text.length > this.mostBytes));
-    const batch = (this.flight = end < 0 ? this.items.slice() : this.items.slice(0, end));
-    const list = "[" + batch.map((item) => item.text).join() + "]";
+    const batch: Item[] = [];
+    for (const item of this.items) {
+      size += item.text.length;
+      if (batch.length && (batch.length >= most || size > this.mostBytes)) break;
+      batch.push(item);
+    }
+    const answer = this.sender.send("[" + batch.map((item) => item.text).join() + "]");
+    if (!answer) return;
+    this.flight = batch;
     const ask = (after: number) =>
       this.timers.set("unanswered", after, () => {
         ask(patience);
         this.sender.unanswered(() => this.flight != batch);
       });
-    ask(Math.max(patience, 2 * this.http.rtt) + list.length / 50);
-    const answer =
-      route != "http" ? route.text((ref) => '{"type":"publish","ref":' + ref + ',"messages":' + list + "}") : alone ? this.one(batch[0]) : this.http.json("/publish", "", list);
+    ask(Math.max(patience, 2 * this.http.rtt) + size / 50);
     answer.then(
       (a) => this.answered(batch, a.results),
-      (e) => this.failed(batch, e, route),
+      (e) => this.failed(batch, e),
     );
-  }
-
-  private async one(item: Item) {
-    const query = "key=" + escape(item.key) + (item.ephemeral ? "&ephemeral=1" : "");
-    return { results: [Object.assign(await this.http.json("/rooms/" + item.room, query, item.data), { status: 200 })] };
   }
 
   private answered(batch: Item[], results: any) {
     if (this.stopped) return;
-    if (!Array.isArray(results) || results.length != batch.length) return this.failed(batch, new CulvertError("bad_answer", "an answer that is not Culvert's"), "http");
+    if (!Array.isArray(results) || results.length != batch.length) return this.failed(batch, foreign());
     let again: CulvertError | undefined;
     batch.forEach((item, i) => {
       const r = results[i] || {};
       if (r.status < 300 && typeof r.id == "string") {
         this.remove(item);
-        const { room, offset, epoch, id, time, cursor, duplicate } = r;
-        const p = { room, offset, epoch, id, time, cursor, duplicate: !!duplicate };
-        this.sender.acknowledged(p);
-        item.ok(p);
-        return;
+        delete r.status;
+        this.sender.acknowledged(r);
+        return item.ok(r);
       }
       const e = told(r.error, { status: r.status, final: afterStatus(r.status) == "never" });
       if (e && e.final) this.refuse(item, e);
-      else again = e || new CulvertError("bad_answer", "a result that is not Culvert's");
+      else again = e || foreign();
     });
     this.next(again);
   }
 
-  private failed(batch: Item[], e: CulvertError, route: Ws | "http") {
+  private failed(batch: Item[], e: CulvertError) {
     if (this.stopped) return;
     const many = batch.length > 1;
     if (e.status == 413 || /_too_large$/.test(e.code)) {
@@ -156,18 +144,17 @@ export class Queue {
       else this.refuse(batch[0], e);
       return this.next();
     }
-    // A WebSocket that ended is no reason to wait: the next route is.
-    this.next(e, route != "http" && e.retryAfter == null);
+    this.next(e);
   }
 
-  private next(again?: CulvertError, soon?: boolean) {
+  private next(again?: CulvertError) {
     this.flight = undefined;
     this.timers.clear("unanswered");
     if (this.single) this.single--;
     this.attempt = again ? this.attempt + 1 : 0;
-    if (again && !soon) {
+    if (again && again.retryAfter !== 0) {
       // The first repeat is for an answer that got lost, and comes soon.
-      const wait = this.attempt > 1 ? backoff(this.http.env, this.attempt - 1) : 100 + 400 * this.http.env.clock.random();
+      const wait = this.attempt > 1 ? backoff(this.http.env, this.attempt - 1) : 100 + 400 * this.http.env.random();
       this.timers.set("retry", Math.max(wait, again.retryAfter || 0), () => this.pump());
     } else this.pump();
   }

@@ -1,9 +1,10 @@
 import type * as api from "./api";
 import { Place, after, parseCursor, parsePlace, same } from "./cursor";
 import { CulvertError } from "./errors";
-import { escape } from "./http";
 import { Emitter } from "./emitter";
+import type { Http } from "./http";
 import type { Envelope } from "./pipe";
+import type { Queue } from "./queue";
 
 /** What became of an event: it was new; it was there before; what comes before it is missing. */
 export const enum Took {
@@ -14,8 +15,8 @@ export const enum Took {
 
 /** Whom a room asks. */
 export interface Rooms {
-  publish(room: string, data: unknown, o?: api.PublishOptions): Promise<api.Published>;
-  get(path: string, query: string): Promise<any>;
+  readonly http: Http;
+  readonly queue: Queue;
   leave(room: Room): void;
 }
 
@@ -23,15 +24,15 @@ const pileLimit = 10000;
 const ringSize = 1000;
 
 /** One room: where its reader stands, and who listens. */
-export class Room implements api.Room {
+export class Room extends Emitter implements api.Room {
   place?: Place;
   closed = false;
-  readonly events = new Emitter();
   /** Ids of what has no offset, for it may come over two pipes. */
   private seen = new Set<string>();
   private ends = new Set<(e?: CulvertError) => void>();
 
   constructor(private owner: Rooms, readonly name: string, readonly options: api.RoomOptions) {
+    super();
     const text = options.cursor;
     if (text == null) return;
     this.place = parsePlace(text) || parseCursor(text).get(name);
@@ -40,12 +41,6 @@ export class Room implements api.Room {
 
   get cursor() {
     return this.place && this.name + "=" + this.place.text;
-  }
-
-  /** Where to start while there is no place yet, as parameters. */
-  get start(): { last?: number; from?: string } {
-    const { last, from } = this.options;
-    return last != null ? { last } : from ? { from } : {};
   }
 
   /** Takes a message, gap or presence event. */
@@ -59,7 +54,7 @@ export class Room implements api.Room {
     const took = this.place ? (m.type == "gap" ? this.judgeGap(m, next, this.place) : this.judge(next, this.place)) : Took.Fresh;
     if (took == Took.Fresh) {
       this.place = next;
-      this.events.emit(m.type, m);
+      this.emit(m.type, m);
     }
     return took;
   }
@@ -82,8 +77,14 @@ export class Room implements api.Room {
     if (this.seen.has(id)) return Took.Repeat;
     this.seen.add(id);
     if (this.seen.size > ringSize) this.seen.delete(this.seen.values().next().value!);
-    this.events.emit(m.type, m);
+    this.emit(m.type, m);
     return Took.Fresh;
+  }
+
+  /** Whether the reader is past what was published. */
+  passed(p: api.Published): boolean {
+    const at = this.place;
+    return !!at && (at.epoch == p.epoch ? at.offset >= p.offset! : at.epoch > p.epoch!);
   }
 
   /** Takes where a pipe says that it stands. */
@@ -94,25 +95,17 @@ export class Room implements api.Room {
     return at && at.text == p.text ? Took.Repeat : Took.Fresh;
   }
 
-  on(type: string, listener: (e: any) => void) {
-    return this.events.on(type, listener);
-  }
-
-  off(type: string, listener: (e: any) => void) {
-    this.events.off(type, listener);
-  }
-
   publish(data: unknown, o?: api.PublishOptions) {
-    return this.owner.publish(this.name, data, o);
+    return this.owner.queue.add(this.name, data, o);
   }
 
   history(o: api.HistoryOptions = {}): Promise<api.HistoryPage> {
-    const given = (["after", "before", "from", "limit"] as const).filter((k) => o[k] != null);
-    return this.owner.get("/rooms/" + this.name + "/history", given.map((k) => k + "=" + escape(String(o[k]))).join("&"));
+    const query = Object.keys(o).map((k) => k + "=" + encodeURIComponent(String((o as any)[k])));
+    return this.owner.http.json("/rooms/" + this.name + "/history", query.join("&"));
   }
 
   presence(limit?: number): Promise<api.Presence> {
-    return this.owner.get("/rooms/" + this.name + "/presence", limit == null ? "" : "limit=" + limit);
+    return this.owner.http.json("/rooms/" + this.name + "/presence", limit == null ? "" : "limit=" + limit);
   }
 
   close() {
@@ -127,35 +120,37 @@ export class Room implements api.Room {
 
   [Symbol.asyncIterator](): AsyncIterator<any, undefined> {
     const pile: any[] = [];
-    const asked: { ok: (r: any) => void; no: (e: unknown) => void }[] = [];
+    let asked: (() => void)[] = [];
     let over = this.closed;
     let error: CulvertError | undefined;
+    const wake = () => {
+      const all = asked;
+      asked = [];
+      all.forEach((f) => f());
+    };
     const finish = (e?: CulvertError) => {
       over = true;
       error = error || e;
       undo.forEach((f) => f());
       this.ends.delete(finish);
-      asked.splice(0).forEach((a) => (error ? a.no(error) : a.ok({ done: true, value: undefined })));
+      wake();
     };
     const add = (value: any) => {
-      const a = asked.shift();
-      if (a) a.ok({ done: false, value });
-      else if (pile.push(value) > pileLimit) finish(new CulvertError("iterator_full", "the iterator was not read for " + pileLimit + " messages"));
+      if (pile.push(value) > pileLimit) finish(new CulvertError("iterator_full", "the iterator is not read"));
+      wake();
     };
     const undo = over ? [] : [this.on("message", add), this.on("gap", add)];
     if (!over) this.ends.add(finish);
     return {
-      next: () =>
-        new Promise((ok, no) => {
-          if (pile.length) ok({ done: false, value: pile.shift() });
-          else if (!over) asked.push({ ok, no });
-          else if (error) no(error);
-          else ok({ done: true, value: undefined });
-        }),
-      return: () => {
+      next: async (): Promise<any> => {
+        while (!pile.length && !over) await new Promise<void>((f) => asked.push(f));
+        if (!pile.length && error) throw error;
+        return pile.length ? { done: false, value: pile.shift() } : { done: true, value: undefined };
+      },
+      return: async () => {
         pile.length = 0;
         finish();
-        return Promise.resolve({ done: true, value: undefined });
+        return { done: true, value: undefined };
       },
     };
   }

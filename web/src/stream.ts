@@ -1,7 +1,6 @@
 import { CulvertError, asError } from "./errors";
 import type { Http } from "./http";
-import type { End, Envelope, Owner, Pipe } from "./pipe";
-import { Timers } from "./timer";
+import { Line, Owner } from "./pipe";
 
 /** How a stream is asked for, best first: some paths hold back GETs, some event streams, some the first kilobytes. */
 export const forms: readonly { post: boolean; accept: string; pad: number }[] = [
@@ -15,85 +14,59 @@ export const forms: readonly { post: boolean; accept: string; pad: number }[] = 
 const apart = 300;
 
 /** Server-sent events, read with fetch. It is proven by two events that come as far apart as they were sent. */
-export class Stream implements Pipe {
-  readonly kind = "sse";
-  readonly name: string;
-  since: number;
-  heard: number;
-  heartbeat = 15;
-  readonly broken = new Set<string>();
+export class Stream extends Line {
   /** Resolves with "good", "held", "batched" or why it failed. */
   readonly verdict: Promise<string>;
 
   private judge!: (verdict: string) => void;
-  private over = false;
-  private first = 0;
   private judged = false;
   private abort = new AbortController();
-  private timers: Timers;
 
-  constructor(private owner: Owner, private http: Http, readonly form: number, rooms: string, query: string) {
-    this.name = "sse" + form;
-    this.timers = new Timers(http.env);
-    this.since = this.heard = http.env.clock.now();
+  constructor(owner: Owner, http: Http, readonly form: number, rooms: string, query: string) {
+    super(owner, http, "sse", "sse" + form);
     this.verdict = new Promise((done) => (this.judge = done));
     this.run(rooms, query);
   }
 
   private async run(rooms: string, query: string) {
+    const { http } = this;
     const { post, accept, pad } = forms[this.form];
-    query += "&probe=1" + (pad ? "&pad=" + pad : "");
-    this.limit("held", 2 * this.http.rtt);
+    query += "&probe=1&pad=" + pad;
+    this.limit(0);
     try {
-      const res = await this.http.send("/rooms/" + rooms + "/sse", post ? "" : query, post ? query : undefined, accept, this.abort.signal);
+      const res = await http.send("/rooms/" + rooms + "/sse", post ? "" : query, post ? query : undefined, accept, this.abort.signal);
       if (res.status != 200) {
-        const error = await this.http.refusal(res);
-        const told = error.final || (error.code != "bad_answer" && !!error.retryAfter);
-        return this.end({ error, told, reconnect: error.final ? "never" : "backoff" }, error.message);
+        const error = await http.refusal(res);
+        return this.end({ error, told: error.final || !!error.retryAfter, reconnect: error.final ? "never" : "backoff" });
       }
-      if (!res.body) throw new CulvertError("network", "this browser does not show an answer before its end");
-      await this.read(res.body.getReader());
-      this.fail("network", "the stream ended");
+      const reader = res.body!.getReader();
+      const decoder = new TextDecoder();
+      for (let rest = ""; ; ) {
+        const { done, value } = await reader.read();
+        if (this.over) return;
+        if (done) break;
+        const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
+        rest = lines.pop()!;
+        // An event's data is one line, and says everything.
+        for (const line of lines) if (!this.over && line.slice(0, 5) == "data:") this.event(line.slice(5));
+      }
+      this.fail("the stream ended");
     } catch (e) {
-      this.fail(asError(e).code, asError(e).message);
+      this.fail(asError(e).message);
     }
   }
 
-  private limit(verdict: string, more: number) {
-    this.timers.set("limit", Math.max(1000, more), () => this.fail("timeout", verdict));
-  }
-
-  private async read(reader: ReadableStreamDefaultReader<Uint8Array>) {
-    const decoder = new TextDecoder();
-    let rest = "";
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done || this.over) return;
-      const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
-      rest = lines.pop()!;
-      this.heard = this.http.env.clock.now();
-      // An event's data is one line, and says everything.
-      for (const line of lines) if (!this.over && line.slice(0, 5) == "data:") this.event(line.slice(5));
-    }
+  private limit(more: number) {
+    this.timers.set("limit", Math.max(1000, more + 2 * this.http.rtt), () => this.fail("held", "timeout"));
   }
 
   private event(text: string) {
-    let envelope: Envelope;
-    try {
-      envelope = JSON.parse(text);
-    } catch (e) {
-      return this.fail("bad_answer", "an event that is not Culvert's");
-    }
-    const now = this.heard;
-    if (envelope.type == "hello") {
-      if (envelope.protocol != 1) return this.fail("bad_answer", "another version of the protocol");
-      this.first = this.since = now;
-      if (envelope.heartbeat >= 1) this.heartbeat = envelope.heartbeat;
-      this.limit("held", apart + 2 * this.http.rtt);
-    } else if (!this.first) return this.fail("bad_answer", "an event before hello");
-    this.owner.receive(envelope, this);
-    if (envelope.type == "heartbeat" && !this.judged && !this.over) {
-      if (now - this.first < apart / 3) return this.fail("timeout", "batched");
+    const m = this.parse(text);
+    if (!m) return;
+    if (m.type == "hello") this.limit(apart);
+    this.owner.receive(m, this);
+    if (m.type == "heartbeat" && !this.judged && !this.over) {
+      if (this.heard - this.since < apart / 3) return this.fail("batched", "timeout");
       this.judged = true;
       this.timers.clear("limit");
       this.judge("good");
@@ -101,20 +74,9 @@ export class Stream implements Pipe {
     }
   }
 
-  private fail(code: string, message: string) {
-    this.end({ error: new CulvertError(code, message), told: false, reconnect: "backoff" }, message);
-  }
-
-  private end(end: End, verdict: string) {
-    if (this.over) return;
-    this.close(verdict);
-    this.owner.ended(this, end);
-  }
-
-  close(verdict = "not needed any more") {
-    this.over = true;
-    this.timers.clearAll();
+  close(error?: CulvertError) {
+    super.close();
     this.abort.abort();
-    this.judge(verdict);
+    this.judge(error ? error.message : "");
   }
 }

@@ -10,7 +10,7 @@ export class Timers {
     this.clear(name);
     this.ids.set(
       name,
-      this.env.clock.setTimeout(() => {
+      this.env.setTimeout(() => {
         this.ids.delete(name);
         fn();
       }, ms),
@@ -23,7 +23,7 @@ export class Timers {
 
   clear(...names: string[]) {
     for (const name of names) {
-      if (this.ids.has(name)) this.env.clock.clearTimeout(this.ids.get(name));
+      this.env.clearTimeout(this.ids.get(name));
       this.ids.delete(name);
     }
   }
@@ -33,8 +33,8 @@ export class Timers {
   }
 }
 
-export const sleep = (env: Env, ms: number) => new Promise<void>((done) => env.clock.setTimeout(done, ms));
+export const sleep = (env: Env, ms: number) => new Promise<void>((done) => env.setTimeout(done, ms));
 
 /** Full jitter between 0.5 s and a ceiling that doubles from 1 s to 20 s. */
 export const backoff = (env: Env, attempt: number) =>
-  500 + env.clock.random() * (Math.min(20e3, 500 * 2 ** Math.min(attempt, 9)) - 500);
+  500 + env.random() * (Math.min(20e3, 500 * 2 ** Math.min(attempt, 9)) - 500);

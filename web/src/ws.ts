@@ -1,111 +1,87 @@
-import { afterClose, closeCodes } from "./codes";
-import { CulvertError, told } from "./errors";
+import { CulvertError, foreign, told } from "./errors";
 import type { Http } from "./http";
-import type { End, Envelope, Owner, Pipe } from "./pipe";
-import { Timers } from "./timer";
+import { Envelope, Line, Owner } from "./pipe";
 
 const handshakeLimit = 10e3;
 const proofSize = 16384;
 
 /** A WebSocket. It is proven by an answer to a ping that takes 16 KiB there and back, for open is not proof. */
-export class Ws implements Pipe {
-  readonly kind = "websocket";
-  readonly name = "websocket";
-  since: number;
-  heard: number;
-  heartbeat = 15;
-  readonly broken = new Set<string>();
+export class Ws extends Line {
   /** Rooms that the server was asked to send here. */
   readonly joined = new Set<string>();
-  /** The server's first word has come. */
-  open = false;
   /** Resolves when it is proven or ended. */
   readonly settled: Promise<void>;
 
   private socket: any;
-  private over = false;
   private settle!: () => void;
   private refs = 0;
   private waiting = new Map<number, { ok: (reply: any) => void; no: (e: CulvertError) => void }>();
-  private timers: Timers;
+  /** The error frame that came before a close. */
+  private refusal?: CulvertError;
 
-  constructor(private owner: Owner, private http: Http, address: string | Promise<string>) {
-    this.timers = new Timers(http.env);
-    this.since = this.heard = http.env.clock.now();
+  constructor(owner: Owner, http: Http, address: string | Promise<string>) {
+    super(owner, http, "websocket", "websocket");
     this.settled = new Promise((done) => (this.settle = done));
-    this.timers.set("limit", handshakeLimit, () => this.fail("timeout", "no WebSocket in 10 s"));
+    this.timers.set("limit", handshakeLimit, () => this.fail("no WebSocket in 10 s", "timeout"));
     if (typeof address == "string") this.dial(address);
     else address.then((a) => this.dial(a), (e) => this.end({ error: e, told: true, reconnect: "backoff" }));
   }
 
   private dial(address: string) {
     if (this.over) return;
-    let socket: any;
     try {
-      socket = this.socket = new this.http.env.WebSocket(address);
+      const socket = (this.socket = new this.http.env.WebSocket(address));
+      socket.onerror = () => {};
+      socket.onmessage = (e: any) => this.over || this.frame(e.data);
+      socket.onclose = (e: any) => this.closed(e.code || 1006, e.reason);
     } catch (e) {
       // Told later: the owner does not have this object yet.
-      this.timers.set("limit", 0, () => this.fail("network", "WebSocket: " + (e as any).message));
-      return;
+      this.timers.set("limit", 0, () => this.fail((e as Error).message));
     }
-    socket.onerror = () => {};
-    socket.onmessage = (e: any) => this.over || this.frame(e.data);
-    socket.onclose = (e: any) => this.closed(e || {});
   }
 
   private frame(data: unknown) {
-    let envelope: Envelope | undefined;
-    try {
-      envelope = JSON.parse(data as string);
-    } catch (e) {}
-    if (!envelope || typeof envelope.type != "string") return this.fail("bad_answer", "a frame that is not Culvert's");
-    this.heard = this.http.env.clock.now();
-    const { type } = envelope;
-    if (type == "reply") return this.reply(envelope);
-    if (type == "hello") {
-      if (envelope.protocol != 1) return this.fail("bad_answer", "another version of the protocol");
-      this.open = true;
-      this.since = this.heard;
-      if (envelope.heartbeat >= 1) this.heartbeat = envelope.heartbeat;
-      for (const room of envelope.rooms || []) this.joined.add(room);
-    } else if (!this.open && type != "error") return this.fail("bad_answer", "a frame before hello");
-    this.owner.receive(envelope, this);
+    const m = this.parse(data);
+    if (!m) return;
+    const { type } = m;
+    if (type == "reply") return this.reply(m);
+    if (type == "error") this.refusal = told(m.error);
+    if (type == "hello") for (const room of m.rooms || []) this.joined.add(room);
+    this.owner.receive(m, this);
     if (type == "hello" && !this.over) this.prove();
   }
 
   private prove() {
+    const { env } = this.http;
     const began = this.heard;
-    const nonce = String(this.http.env.clock.random());
-    this.timers.set("limit", this.http.patience + 2000, () => this.fail("timeout", "frames of 16 KiB do not pass"));
-    this.command({ type: "ping", data: nonce + ".".repeat(proofSize), size: 0 }).then(
+    const data = env.random() + ".".repeat(proofSize);
+    this.timers.set("limit", this.http.patience + 2000, () => this.fail("16 KiB do not pass", "timeout"));
+    this.command({ type: "ping", data }).then(
       (reply) => {
-        if (typeof reply.data != "string" || reply.data.slice(0, nonce.length) != nonce || reply.data.length < proofSize)
-          return this.fail("bad_answer", "a ping came back changed");
+        if (reply.data != data) return this.fail("a ping came back changed", "bad_answer");
         this.timers.clear("limit");
-        this.http.measured(this.http.env.clock.now() - began);
-        this.http.clock(reply.time);
+        this.http.measured(env.now() - began);
         this.settle();
         this.owner.proven(this);
       },
-      (e) => this.over || this.fail(e.code, "ping: " + e.message),
+      (e) => this.fail(e.message, e.code),
     );
   }
 
   /** Sends a command; rejects with the reply's error, or when the connection ends. */
   command(fields: object): Promise<any> {
-    const ref = ++this.refs;
-    return this.text((r) => JSON.stringify(Object.assign({ ref: r }, fields)), ref);
+    return this.text((ref) => JSON.stringify(Object.assign({ ref }, fields)));
   }
 
   /** Like command, for JSON that is ready but for its ref. */
-  text(make: (ref: number) => string, ref = ++this.refs): Promise<any> {
+  text(make: (ref: number) => string): Promise<any> {
     return new Promise((ok, no) => {
-      if (this.over) return no(new CulvertError("network", "the WebSocket has ended"));
-      this.waiting.set(ref, { ok, no });
+            if (this.over) return no(new CulvertError("network", "closed", { retryAfter: 0 }));
+      this.waiting.set(++this.refs, { ok, no });
       try {
-        this.socket.send(make(ref));
+        this.socket.send(make(this.refs));
       } catch (e) {
-        this.fail("network", "WebSocket: " + (e as any).message);
+        this.fail((e as Error).message);
       }
     });
   }
@@ -115,37 +91,24 @@ export class Ws implements Pipe {
     if (!asked) return;
     this.waiting.delete(r.ref);
     if (r.ok) asked.ok(r);
-    else asked.no(told(r.error, { final: !((r.error || {}).retry_after_ms >= 0) }) || new CulvertError("bad_answer", "a reply without its error"));
+    else asked.no(told(r.error, { final: !((r.error || {}).retry_after_ms >= 0) }) || foreign());
   }
 
-  private closed(e: { code?: number; reason?: string }) {
-    const code = e.code || 1006;
-    const name = closeCodes[code];
-    // Only codes of Culvert's own range are its word: 1002, 1007 or 1009 is what a path does that changes frames.
+  private closed(code: number, reason?: string) {
+    // Only codes of Culvert's own ranges are its word: 1002, 1007 or 1009 is what a path does that changes frames.
     const ours = code >= 4000 && code < 4600;
     this.end({
-      error: new CulvertError(name || "network", e.reason || (this.open ? "the WebSocket broke" : "no WebSocket here") + " (" + code + ")", {
-        final: ours && afterClose(code) == "never",
-      }),
+      error:
+        (ours && this.refusal) ||
+        new CulvertError(ours ? "closed_" + code : "network", reason || (this.open ? "the WebSocket broke" : "no WebSocket here") + " (" + code + ")"),
       told: ours,
-      reconnect: ours ? afterClose(code) : "backoff",
+      reconnect: !ours || (code >= 4100 && code < 4400) ? "backoff" : code < 4100 ? "now" : "never",
     });
   }
 
-  private fail(code: string, message: string) {
-    this.end({ error: new CulvertError(code, message), told: false, reconnect: "backoff" });
-  }
-
-  private end(end: End) {
+  close(error?: CulvertError) {
     if (this.over) return;
-    this.close(end.error);
-    this.owner.ended(this, end);
-  }
-
-  close(error = new CulvertError("network", "the WebSocket was closed")) {
-    if (this.over) return;
-    this.over = true;
-    this.timers.clearAll();
+    super.close();
     const { socket } = this;
     if (socket) {
       socket.onmessage = socket.onclose = null;
@@ -153,9 +116,8 @@ export class Ws implements Pipe {
         socket.close(1000);
       } catch (e) {}
     }
-    const waiting = Array.from(this.waiting.values());
-    this.waiting.clear();
-    waiting.forEach((w) => w.no(error));
+    // No reason to wait: what was not answered may go another way at once.
+    this.waiting.forEach((w) => w.no(new CulvertError("network", error ? error.message : "closed", { retryAfter: 0 })));
     this.settle();
   }
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/evanw/esbuild/pkg/api"
@@ -27,13 +28,16 @@ func Files(src string) (map[string][]byte, error) {
 	}{
 		// The API's oldest language is what has async functions.
 		{"culvert.js", "index.ts", api.BuildOptions{Format: api.FormatESModule, Target: api.ES2017}},
-		{"culvert.global.js", "index.ts", api.BuildOptions{Format: api.FormatIIFE, Target: api.ES2017, GlobalName: "culvert"}},
+		{"culvert.global.js", "global.ts", api.BuildOptions{Format: api.FormatIIFE, Target: api.ES2017}},
 		// esbuild refuses what it cannot say in ES5, which makes it the check as well.
 		{"culvert.legacy.js", "legacy.js", api.BuildOptions{Target: api.ES5}},
 	} {
 		if err := bundle(files, src, b.name, b.entry, b.options); err != nil {
 			return nil, err
 		}
+	}
+	if err := checkMangled(src); err != nil {
+		return nil, err
 	}
 	types, err := declarations(src)
 	if err != nil {
@@ -50,8 +54,29 @@ const mangled = "^(" + "timers|owner|over|fail|env|judge|watch|wake|waiting|trie
 	"shorts|settle|settled|seen|renew|refuse|refusal|refs|prove|proven|ended|receive|poller|planProbe|openWs|openStream|" +
 	"most|mostBytes|lose|listeners|judged|judgeSuspect|judgeGap|inURL|ids|idle|hurry|habits|flight|explain|dropAll|demoted|" +
 	"climbing|climbed|climb|checking|check|changing|changed|bounds|asleep|answered|allows|active|events|http|memory|place|" +
-	"heard|unplaced|pump|pollOnce|pollWorked|pollFailed|isDemoted|patience|measured|broken|joined|verdict|skew|running|" +
+	"attempt|socket|kept|known|nonce|prefix|items|first|probe|target|subscribe|remove|once|frame|dial|reply|end|run|loop|" +
+	"load|one|failed|closed|command|form|kind|start|options|emit|ends|base|bad|life|post|accept|pad|wait|open|passed|" +
+	"isShaky|address|json|route|age|heard|asker|uses|again|unplaced|pump|pollOnce|pollWorked|pollFailed|isDemoted|patience|measured|broken|joined|verdict|skew|running|" +
 	"acknowledged|unanswered|overlap|longestWait|cutWait|died|forgive|worked|mend|stand|leave|told|why|clearAll" + ")$"
+
+// member finds the names of members in api.ts. It has those of the wire, too:
+// what pages see of the envelopes.
+var member = regexp.MustCompile(`(?m)^\s+(?:readonly )?(\w+)\??[:(<]`)
+
+// checkMangled fails where a mangled name is one that pages or the wire know.
+func checkMangled(src string) error {
+	text, err := os.ReadFile(filepath.Join(src, "api.ts"))
+	if err != nil {
+		return err
+	}
+	short := regexp.MustCompile(mangled)
+	for _, m := range member.FindAllSubmatch(text, -1) {
+		if short.Match(m[1]) {
+			return fmt.Errorf("build: %s is mangled, but public", m[1])
+		}
+	}
+	return nil
+}
 
 // bundle adds one script and its source map.
 func bundle(files map[string][]byte, src, name, entry string, o api.BuildOptions) error {
@@ -60,7 +85,9 @@ func bundle(files map[string][]byte, src, name, entry string, o api.BuildOptions
 	o.AbsWorkingDir = filepath.Dir(src)
 	o.Bundle = true
 	o.MinifyWhitespace, o.MinifyIdentifiers, o.MinifySyntax = true, true, true
-	o.MangleProps = mangled
+	if strings.HasSuffix(entry, ".ts") {
+		o.MangleProps = mangled
+	}
 	o.Sourcemap = api.SourceMapLinked
 	o.SourcesContent = api.SourcesContentInclude
 	o.Charset = api.CharsetASCII

@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test from "node:test";
+import vm from "node:vm";
+import { Clock, Network, Server } from "./world.mjs";
+
+/** A page of an old browser: no fetch, no Promise, no WebSocket. */
+function page({ room = "lobby", options = {}, setUp = () => {} } = {}) {
+  const clock = new Clock();
+  const server = new Server(clock);
+  const network = new Network(clock, server);
+  class XMLHttpRequest {
+    readyState = 0;
+    status = 0;
+    responseText = "";
+    open(method, url) {
+      Object.assign(this, { method, url });
+    }
+    setRequestHeader(name, value) {
+      assert.deepEqual([name, value], ["Content-Type", "text/plain;charset=UTF-8"], "no header that needs a preflight");
+    }
+    getResponseHeader(name) {
+      return this.headers ? this.headers.get(name) : null;
+    }
+    abort() {
+      this.over = true;
+    }
+    send(body) {
+      network.fetch(this.url, { method: this.method, body: body ?? undefined }).then(
+        async (res) => this.done(res.status, await res.text(), res.headers),
+        () => this.done(0, ""),
+      );
+    }
+    done(status, text, headers) {
+      if (this.over) return;
+      Object.assign(this, { status, responseText: text, headers, readyState: 4 });
+      this.onreadystatechange();
+    }
+  }
+  class OldDate extends Date {
+    constructor() {
+      super(clock.date());
+    }
+  }
+  const window = { XMLHttpRequest, setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout, Date: OldDate, Math: Object.assign(Object.create(Math), { random: clock.random }) };
+  for (const name of ["random", "min", "max", "pow", "floor"]) if (name != "random") window.Math[name] = Math[name];
+  window.window = window;
+  vm.runInNewContext("Promise = undefined;" + readFileSync(new URL("../dist/culvert.legacy.js", import.meta.url)), window);
+  const w = { clock, server, network, got: [], errors: [], acks: [] };
+  setUp(w);
+  w.room = window.culvert.connect("http://server.test").room(room, options);
+  w.room.on("message", (m) => w.got.push(m.data));
+  w.room.on("error", (e) => w.errors.push(e));
+  w.publish = (data, key) => w.room.publish(data, (e, p) => w.acks.push(e ? e.code : p.offset), key);
+  return w;
+}
+
+test("reads and publishes", async () => {
+  const w = page({ options: { last: 1 }, setUp: ({ server }) => server.publish({ room: "lobby", data: "x" }) });
+  for (let i = 0; i < 10; i++) w.clock.setTimeout(() => w.publish(i), i * 700);
+  await w.clock.run(60e3);
+  assert.deepEqual(w.got, ["x", 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  assert.deepEqual(w.acks, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+  const n = w.network.count();
+  await w.clock.run(600e3);
+  assert.ok(w.network.count() - n <= 40, "an idle page polls every 20 s");
+  assert.match(w.room.cursor(), /^lobby=/);
+  w.room.close();
+});
+
+test("lost answers and doubled requests", async () => {
+  const w = page({ setUp: ({ clock, network }) => (network.plain = () => (clock.random() < 0.3 ? "lost" : clock.random() < 0.3 ? "twice" : null)) });
+  for (let i = 0; i < 30; i++) w.clock.setTimeout(() => w.publish(i), 1000 + i * 300);
+  await w.clock.run(600e3);
+  const all = w.server.room("lobby").messages.map((m) => m.data);
+  assert.deepEqual(all, Array.from({ length: 30 }, (_, i) => i));
+  assert.deepEqual(w.got, all.slice(all.length - w.got.length));
+  assert.equal(w.acks.length, 30);
+});
+
+test("captive portals, Retry-After, and refusals", async () => {
+  const w = page({ setUp: ({ network }) => (network.plain = () => ({ status: 200, body: "<html>" })) });
+  w.publish("a");
+  await w.clock.run(60e3);
+  assert.ok(w.network.count() <= 60, w.network.count() + " requests in a minute");
+  assert.equal(w.errors[0].code, "bad_answer");
+  w.network.plain = () => ({ status: 503, headers: { "retry-after": "30" }, body: "{}" });
+  await w.clock.run(25e3);
+  const from = w.clock.now();
+  await w.clock.run(25e3);
+  assert.ok(w.network.count(from + 1) <= 2);
+  w.network.plain = () => null;
+  await w.clock.run(60e3);
+  assert.deepEqual(w.acks, [1]);
+  w.publish("a", "k");
+  w.publish("b", "k");
+  w.publish("c");
+  await w.clock.run(60e3);
+  assert.deepEqual(w.acks, [1, 2, "key_conflict", 3]);
+  w.network.plain = () => ({ status: 400, body: '{"error":{"code":"bad_room","message":"x"}}' });
+  await w.clock.run(30e3);
+  const n = w.network.count();
+  await w.clock.run(60e3);
+  assert.equal(w.network.count(), n, "what is final is not tried again");
+});
