@@ -50,6 +50,7 @@ func start(t testing.TB, l net.Listener, s transporttest.Setup, o transport.Opti
 	}
 	sockets := ws.New(ws.Options{Hub: h, PageHeartbeat: pageHeartbeat, Poller: p})
 	streams := stream.New(stream.Options{Hub: h, Poller: p})
+	o.Poller = p
 	engine, err := transport.New(h, transport.Transports{WebSocket: sockets, SSE: streams.SSE, NDJSON: streams.NDJSON}, o)
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +65,7 @@ func start(t testing.TB, l net.Listener, s transporttest.Setup, o transport.Opti
 		web.Close()
 		<-done
 		h.Close()
+		engine.Close()
 		store.Close()
 		sockets.Wait()
 		streams.Wait()
