@@ -46,6 +46,9 @@ func (a Address) String() string {
 // on: it quotes the text, and with it the password.
 var errURL = errors.New("redis: bad URL")
 
+// encoded ends messages whose cause may be a password that breaks the URL.
+const encoded = " (in a password, / ? # and %% must be percent-encoded)"
+
 // ParseURL reads
 //
 //	redis://[user:password@]host[:6379][/db]
@@ -106,7 +109,7 @@ func ParseURL(text string) (Address, error) {
 	}
 	u, err := url.Parse(tail)
 	if err != nil || u.Fragment != "" {
-		return bad("what follows the host cannot be read")
+		return bad("what follows the host cannot be read" + encoded)
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
@@ -125,7 +128,9 @@ func ParseURL(text string) (Address, error) {
 			a.SentinelPassword = query.Get(name)
 		case "db":
 		default:
-			return bad("unknown parameter %q, known are db, insecure, sentinel_username, sentinel_password", name)
+			// Not quoted: behind a question mark in a password that is not
+			// encoded comes the rest of the password.
+			return bad("unknown parameter, known are db, insecure, sentinel_username, sentinel_password" + encoded)
 		}
 	}
 	if a.Insecure && !a.TLS {
@@ -145,7 +150,7 @@ func ParseURL(text string) (Address, error) {
 		for host := range strings.SplitSeq(authority, ",") {
 			addr, err := hostPort(host, port)
 			if err != nil {
-				return bad("host %d cannot be read, wanted host:port", len(a.Hosts)+1)
+				return bad("host %d cannot be read, wanted host:port"+encoded, len(a.Hosts)+1)
 			}
 			a.Hosts = append(a.Hosts, addr)
 		}
@@ -156,6 +161,9 @@ func ParseURL(text string) (Address, error) {
 			path = more
 			if a.Master == "" {
 				return bad("the name of the master is missing, wanted redis+sentinel://host:26379/master")
+			}
+			if strings.Contains(a.Master, "@") { // it is logged, and this is the end of a password
+				return bad("the name of the master cannot be read" + encoded)
 			}
 		}
 		if a.Mode == "single" && len(a.Hosts) > 1 {

@@ -41,6 +41,9 @@ func TestParseURLNeverTellsThePassword(t *testing.T) {
 		"redis://u:" + secret + "@h?what=1", "redis://u:" + secret + "@h?%zz", "redis://u:" + secret + "@h#x", "redis://u:" + secret + "@h?insecure=1",
 		"rediss://u:" + secret + "@h?insecure=x", "unix://" + secret + "/x", "unix://", "redis+foo://u:" + secret + "@h", "unix+cluster:///x",
 		"redis://u:" + secret + "@h\x00", "redis://u:" + secret + "@a:1:2", "redis://u:" + secret + "@h?db=" + secret, "redis://h?sentinel_password=" + secret + "&x=1",
+		// Passwords that are not encoded, and so end up elsewhere in the URL.
+		"redis://u:1?" + secret + "@h", "redis://u:1#" + secret + "@h", "redis://u:1/" + secret + "@h", "redis://u:1%" + secret + "@h",
+		"redis://u:1?" + secret + "=@h:6379/2", "redis+sentinel://u:1/" + secret + "@h", "unix://u:1?" + secret + "@/x",
 	} {
 		_, err := ParseURL(text)
 		if err == nil {
