@@ -58,7 +58,7 @@ func TestEcho(t *testing.T) {
 // what they do not have is the protocol's own error.
 func TestPagesHaveWhatIsLeft(t *testing.T) {
 	s := newService(t, Options{Pages: func(w http.ResponseWriter, r *http.Request) bool {
-		if r.URL.Path == "/nothing" || r.URL.Path == "/rooms/a/nothing" {
+		if r.URL.Path == "/nothing" || strings.HasPrefix(r.URL.Path, "/rooms/") || r.URL.Path == "/healthz" {
 			return false
 		}
 		w.Header().Set("X-Transport", "page")
@@ -88,7 +88,13 @@ func TestPagesHaveWhatIsLeft(t *testing.T) {
 			t.Errorf("%s %s: no Vary", tt.method, tt.target)
 		}
 	}
-	if w := s.do("GET", "/", "", "Origin", "https://evil.example"); w.Code != 403 {
-		t.Errorf("a foreign page reads ours: %d", w.Code)
+	// Whoever loads a page or a script; but only what allows it itself can be read.
+	if w := s.do("GET", "/", "", "Origin", "https://evil.example"); w.Code != 200 || w.Header().Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("a foreign page asks for ours: %d %v", w.Code, w.Header())
+	}
+	for _, target := range []string{"/rooms/a?wait=0", "/healthz", "/nothing"} {
+		if w := s.do("GET", target, "", "Origin", "https://evil.example"); w.Code != 403 {
+			t.Errorf("a foreign page asks for %s: %d", target, w.Code)
+		}
 	}
 }

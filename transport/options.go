@@ -47,7 +47,7 @@ type Options struct {
 
 	// Pages answers GET and HEAD of what is no address of the protocol, such as
 	// the page at "/". It returns false, and has done nothing then, where it has
-	// nothing there for this client. Default: nothing.
+	// nothing there for this client. Any origin may load them. Default: nothing.
 	Pages func(w http.ResponseWriter, r *http.Request) bool
 
 	// Poller waits for the clients of polls, so that a poll that waits costs no

@@ -95,6 +95,12 @@ func (s *Server) originAllowed(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	if !s.allow.allows(r, origins[0]) || len(origins) > 1 {
+		// Pages and scripts are the same for everybody, and browsers name the
+		// origin when they load a module: behind a proxy that rewrites Host, the
+		// page that explains this must come through.
+		if s.servePage(w, r) {
+			return false
+		}
 		codes.New(codes.OriginNotAllowed, "pages of this origin may not use this server").
 			WithAllowed("the server's own origin, and those given by --allow-origin").WriteHTTP(w)
 		return false

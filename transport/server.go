@@ -175,11 +175,16 @@ func (s *Server) observe(c *gin.Context) {
 // notFound serves pages, which have no routes: what is a page is known to
 // whoever keeps them.
 func (s *Server) notFound(c *gin.Context) {
-	if m := c.Request.Method; s.o.Pages != nil && (m == http.MethodGet || m == http.MethodHead) && s.o.Pages(c.Writer, c.Request) {
+	if s.servePage(c.Writer, c.Request) {
 		return
 	}
 	codes.New(codes.NotFound, "there is nothing at this address").
 		WithAllowed("/rooms/{room}, /publish, /stats, /healthz, /readyz, /doctor/echo; pages for browsers at / and /doctor").WriteHTTP(c.Writer)
+}
+
+// servePage answers with a page or script, if there is one.
+func (s *Server) servePage(w http.ResponseWriter, r *http.Request) bool {
+	return s.o.Pages != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) && s.o.Pages(w, r)
 }
 
 // noMethod answers with the methods in Allow, which gin has set.

@@ -9,6 +9,7 @@ import (
 	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/transport"
 	"github.com/culvertd/culvert/transport/conn"
+	"github.com/culvertd/culvert/transport/pages"
 	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/publish"
 	"github.com/culvertd/culvert/transport/read"
@@ -16,6 +17,7 @@ import (
 	"github.com/culvertd/culvert/transport/wire"
 	"github.com/culvertd/culvert/transport/ws"
 	"github.com/culvertd/culvert/web"
+	webpages "github.com/culvertd/culvert/web/pages"
 )
 
 // node is what serves rooms: the hub, and the transports on it.
@@ -44,6 +46,11 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 	if err != nil {
 		return nil, err
 	}
+	files, err := browserFiles()
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
 	publishing := publish.Limits{Message: int(o.maxMessageBytes), Batch: o.maxBatch, Body: int(o.maxBatchBytes)}
 	// Bounds on what stalled or vanished clients hold in the kernel. A reader
 	// that takes nothing is the hub's to end, which knows to say why.
@@ -68,7 +75,7 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 		Reading:         o.readingLimits(),
 		Publishing:      publishing,
 		BarePaths:       o.barePaths,
-		Pages:           clientFiles(),
+		Pages:           files,
 		Poller:          pl,
 		Tuning:          tuning,
 	})
@@ -91,16 +98,21 @@ func (o *serveOptions) readingLimits() read.Limits {
 	}
 }
 
-// clientFiles serves the browser client at /culvert.js and beside it.
-func clientFiles() func(w http.ResponseWriter, r *http.Request) bool {
-	files, paths := web.Handler(), web.Paths()
-	return func(w http.ResponseWriter, r *http.Request) bool {
-		if _, ok := slices.BinarySearch(paths, r.URL.Path); !ok {
-			return false
-		}
-		files.ServeHTTP(w, r)
-		return true
+// browserFiles serves the pages, and the browser client at /culvert.js and
+// beside it.
+func browserFiles() (func(w http.ResponseWriter, r *http.Request) bool, error) {
+	own, err := pages.New(webpages.Files())
+	if err != nil {
+		return nil, err
 	}
+	client, paths := web.Handler(), web.Paths()
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if _, ok := slices.BinarySearch(paths, r.URL.Path); ok {
+			client.ServeHTTP(w, r)
+			return true
+		}
+		return own.Serve(w, r)
+	}, nil
 }
 
 // serverName is what hello says.

@@ -1,8 +1,9 @@
-// Command gen writes the built files under web/dist, and removes what does not
-// belong there. It is run by go generate, in the folder web.
+// Command gen writes the built files under web/dist and web/pages/dist, and
+// removes what does not belong there. It is run by go generate, in the folder web.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,7 +12,7 @@ import (
 )
 
 func main() {
-	if err := run("src", "dist"); err != nil {
+	if err := errors.Join(run("src", "dist"), pages("pages/src", "pages/dist")); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
@@ -38,6 +39,27 @@ func run(src, dist string) error {
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dist, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pages writes the pages anew: nothing but built files is there.
+func pages(src, dist string) error {
+	files, err := build.Pages(src)
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dist); err != nil {
+		return err
+	}
+	for name, text := range files {
+		to := filepath.Join(dist, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, text, 0o644); err != nil {
 			return err
 		}
 	}

@@ -116,7 +116,11 @@ func (d *doctor) sockets(ctx context.Context) {
 			d.find("ws_corrupt")
 			return Note, errCorrupt.Error()
 		}
-		d.find("ws_silent")
+		if broke(err) {
+			d.find("ws_broken")
+		} else {
+			d.find("ws_silent")
+		}
 		return Note, reason(err)
 	}) != Good {
 		d.skip("ws-large", large)

@@ -1,0 +1,69 @@
+// The page "/doctor": tests what the network does, for a person.
+import { base, byId, copy, make } from "./dom";
+import { Step } from "./report";
+import { Doctor, Times, total } from "./tests";
+
+const start = byId<HTMLButtonElement>("start");
+const marks: { [state: string]: string } = { good: "good", note: "note", bad: "bad", skipped: "skipped" };
+
+byId("url").textContent = base;
+
+/** Seconds given in the address, for tests of this page itself and for the patient. */
+function times(): Times {
+  const query = new URLSearchParams(location.search);
+  const given = (name: string, usual: number, most: number) => {
+    const n = Number(query.get(name));
+    return 1000 * (n > 0 ? Math.min(n, most) : usual);
+  };
+  return { idle: given("idle", 20, 600), wait: given("wait", 30, 55), patience: given("patience", 5, 60) };
+}
+
+function showStep(step: Step) {
+  const list = byId("tests");
+  let line = document.getElementById("test-" + step.id);
+  if (!line) {
+    line = make("li");
+    line.id = "test-" + step.id;
+    line.append(make("span", "mark"), make("span", "what", step.title), make("span", "words"));
+    list.append(line);
+  }
+  line.className = step.state || "running";
+  line.querySelector(".mark")!.textContent = step.state ? marks[step.state] : "testing";
+  line.querySelector(".words")!.textContent = step.result;
+  if (step.state) byId<HTMLProgressElement>("progress").value = Math.min(0.98, list.childElementCount / total);
+  else byId("now").textContent = step.title + "…";
+}
+
+async function run() {
+  start.disabled = true;
+  byId("tests").textContent = byId("findings").textContent = "";
+  byId("result").hidden = byId("report-section").hidden = true;
+  byId("tests-section").hidden = byId("progress").hidden = false;
+  byId<HTMLProgressElement>("progress").value = 0;
+  const report = await new Doctor(times(), showStep).run();
+  byId("progress").hidden = true;
+  byId("now").textContent = "";
+  const verdict = byId("verdict");
+  verdict.textContent = report.verdict;
+  for (const finding of report.findings) {
+    const block = make("div", finding.level);
+    block.dataset.code = finding.code;
+    block.append(make("dt", "", finding.network), make("dd", "", finding.culvert));
+    byId("findings").append(block);
+  }
+  byId("report").textContent = report.text();
+  byId("result").hidden = byId("report-section").hidden = false;
+  start.disabled = false;
+  start.textContent = "Test again";
+  verdict.focus({ preventScroll: true });
+  document.body.dataset.done = "1";
+}
+
+start.addEventListener("click", run);
+
+byId("copy").addEventListener("click", async () => {
+  const done = await copy(byId("report").textContent || "", byId("report"));
+  byId("copied").textContent = done ? "Copied." : "Select the text and copy it.";
+});
+
+if (new URLSearchParams(location.search).has("run")) run();
