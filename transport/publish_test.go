@@ -89,6 +89,11 @@ func TestPublishEphemeral(t *testing.T) {
 	if page := s.decode(s.do("GET", "/rooms/a/history", ""), 200); len(page.Messages) != 0 {
 		t.Errorf("an ephemeral message is in the history")
 	}
+	first := s.decode(s.do("POST", "/rooms/a?ephemeral=1&key=k", "x"), 201)
+	again := s.decode(s.do("POST", "/rooms/a?ephemeral=1&key=k", "x"), 200)
+	if first.ID == "" || again.ID != "" || !again.Duplicate || again.Time != first.Time {
+		t.Errorf("%+v, then %+v: a duplicate must not name a message that nobody got", first, again)
+	}
 }
 
 func TestPublishMany(t *testing.T) {

@@ -54,11 +54,14 @@ func AppendErrorReply(dst, ref []byte, e *codes.Error) []byte {
 
 // AppendPublished appends the fields that say what became of a publish
 // without an error: "room","offset","epoch","id","time","cursor","duplicate".
-// id is the message's own, used where it has no place in the history.
+// id is the message's own, used where it has no place in the history; a
+// duplicate of such a message has none.
 func AppendPublished(dst []byte, room, id string, r *hub.Result) []byte {
 	dst = appendText(dst, `"room":`, room)
 	if p := r.Position; p.IsZero() {
-		dst = appendText(dst, `,"id":`, id)
+		if !r.Duplicate { // the first one's id is not kept, and this message was never delivered
+			dst = appendText(dst, `,"id":`, id)
+		}
 		dst = appendInt(dst, `,"time":`, r.Time)
 	} else {
 		dst = append(dst, `,"offset":`...)

@@ -238,6 +238,7 @@ func TestReplies(t *testing.T) {
 		{string(wire.AppendReply(nil, []byte(`7`))) + "}", `{"type":"reply","ref":7,"ok":true}`},
 		{string(wire.AppendPublished(nil, "r", "x", &hub.Result{Position: p, Time: 5, Duplicate: true})), `"room":"r","offset":4,"epoch":"e","id":"i","time":5,"cursor":"r=e.4.i","duplicate":true`},
 		{string(wire.AppendPublished(nil, "r", "x", &hub.Result{Time: 5})), `"room":"r","id":"x","time":5,"duplicate":false`},
+		{string(wire.AppendPublished(nil, "r", "x", &hub.Result{Time: 5, Duplicate: true})), `"room":"r","time":5,"duplicate":true`},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("\n got %s\nwant %s", tt.got, tt.want)
