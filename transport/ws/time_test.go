@@ -2,6 +2,7 @@ package ws_test
 
 import (
 	"bytes"
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/store/memory"
 	"github.com/culvertd/culvert/transport/transporttest"
 	"github.com/culvertd/culvert/transport/ws"
 )
@@ -211,4 +213,58 @@ func TestDrain(t *testing.T) {
 		late.envelope("error")
 		late.closed(4100)
 	})
+}
+
+// slowToWatch is a store that takes its time to show a room.
+type slowToWatch struct {
+	hub.Store
+	gate chan struct{}
+}
+
+func (s slowToWatch) Watch(ctx context.Context, room string, w hub.Watcher) (func(), error) {
+	select {
+	case <-s.gate:
+		return s.Store.Watch(ctx, room, w)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// TestBareReadsOnceOpen: a page has no hello to wait for, so whatever is
+// published once it is open reaches it, also without history.
+func TestBareReadsOnceOpen(t *testing.T) {
+	for _, path := range []string{"/page/lobby", "/rooms/lobby?format=bare"} {
+		synctest.Test(t, func(t *testing.T) {
+			store, err := memory.New(memory.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			slow := slowToWatch{store, make(chan struct{})}
+			s := startOn(t, slow, transporttest.NewPipes(), hub.Options{}, ws.Options{})
+			s.publish("lobby", `"before"`)
+			open := make(chan *client)
+			go func() { open <- s.dial(path) }()
+			synctest.Wait()
+			select {
+			case <-open:
+				t.Error(path, "is open, and the server does not know yet from when on it reads")
+				close(slow.gate)
+				return
+			default:
+			}
+			close(slow.gate)
+			c := <-open
+			res := s.hub.Publish(t.Context(), []hub.Publish{
+				{Room: "lobby", Data: []byte(`"passing"`), Ephemeral: true}, {Room: "lobby", Data: []byte(`"kept"`)},
+			})
+			if res[0].Err != nil || res[1].Err != nil {
+				t.Fatal(res)
+			}
+			for _, want := range []string{"passing", "kept"} {
+				if got := c.text(); got != want {
+					t.Errorf("%s: got %q, want %q", path, got, want)
+				}
+			}
+		})
+	}
 }

@@ -7,6 +7,7 @@
 package ws
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -119,6 +120,27 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, q read.Request) 
 	h.serve(w, r, q, form)
 }
 
+// place fixes where a reader that starts now begins, before its handshake is
+// answered. A bare connection has no hello to say from when on it reads, so
+// what is published once it is open must reach it. The poll's cursor has
+// marks: ephemeral messages are not missed either.
+func (h *Handler) place(q *read.Request) *codes.Error {
+	if q.Subscriptions[0].Start.Kind != hub.StartNow {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), h.o.CommandTimeout)
+	defer cancel()
+	res, err := h.o.Hub.Poll(ctx, hub.PollRequest{Subscriptions: q.Subscriptions, Form: wire.FormPoll})
+	if err != nil {
+		return codes.From(err)
+	}
+	if len(res.Cursor) == 1 {
+		start := hub.Start{Kind: hub.StartAfter, At: res.Cursor[0]}
+		q.Subscriptions = []hub.Subscription{{Room: q.Subscriptions[0].Room, Start: start, Presence: q.Subscriptions[0].Presence}}
+	}
+	return nil
+}
+
 // ServeBare serves a page that knows nothing of Culvert, at a path of its own
 // choice: the bare form, from now on, with Options.PageHeartbeat.
 func (h *Handler) ServeBare(w http.ResponseWriter, r *http.Request, room string) {
@@ -146,6 +168,12 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, bare bool, e *c
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, q read.Request, form int) {
+	if form != wire.FormWS {
+		if e := h.place(&q); e != nil {
+			h.refuse(w, r, true, e)
+			return
+		}
+	}
 	ws, g, ok := h.upgrade(w, r)
 	if !ok {
 		return
