@@ -351,6 +351,9 @@ func TestSeveralRooms(t *testing.T) {
 		if !errors.Is(err, hub.ErrTooManyRooms) {
 			t.Errorf("a fourth room: %v", err)
 		}
+		if n := r.Stats().Rooms; n != 3 {
+			t.Errorf("the hub keeps %d rooms, want no more for one that was refused", n)
+		}
 		if err := s.UnsubscribeThen([]string{"a"}, reply("left")); err != nil {
 			t.Fatal(err)
 		}

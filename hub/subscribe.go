@@ -46,13 +46,7 @@ func (s *Subscriber) SubscribeThen(ctx context.Context, subs []Subscription, the
 		give()
 		return ErrClosed
 	}
-	fresh := 0
-	for _, m := range added {
-		if s.findLocked(m.room.name) == nil {
-			fresh++
-		}
-	}
-	if len(s.members)+fresh > s.hub.o.MaxRoomsPerSubscriber {
+	if !s.fitLocked(subs) {
 		give()
 		return s.tooMany()
 	}
@@ -73,12 +67,26 @@ func (s *Subscriber) SubscribeThen(ctx context.Context, subs []Subscription, the
 	return nil
 }
 
-// admit refuses more rooms than are allowed before any of them is opened.
+// admit refuses more rooms than are allowed before any of them is opened: one
+// that was opened in vain would still be kept for the log's linger.
 func (s *Subscriber) admit(subs []Subscription) error {
-	if len(subs) > s.hub.o.MaxRoomsPerSubscriber {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(subs) > s.hub.o.MaxRoomsPerSubscriber || !s.fitLocked(subs) {
 		return s.tooMany()
 	}
 	return nil
+}
+
+// fitLocked reports whether there is room for those that are not read yet.
+func (s *Subscriber) fitLocked(subs []Subscription) bool {
+	n := len(s.members)
+	for i := range subs {
+		if s.findLocked(subs[i].Room) == nil {
+			n++
+		}
+	}
+	return n <= s.hub.o.MaxRoomsPerSubscriber
 }
 
 func (s *Subscriber) tooMany() error {
