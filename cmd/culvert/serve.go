@@ -208,4 +208,5 @@ func (o *serveOptions) announce(std stdio, logger *slog.Logger, addr *net.TCPAdd
 	}
 	fmt.Fprintf(std.err, "culvert %s listens on %s (store: %s)\n", release, url, storeName)
 	fmt.Fprintf(std.err, "read a room:  curl -N -H 'Accept: text/event-stream' %s/rooms/lobby\n", url)
+	fmt.Fprintf(std.err, "or in a page: %s\n", url)
 }

@@ -74,12 +74,28 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// TestServeClientFiles: the browser client comes with the server.
+// TestServeClientFiles: the browser client and the pages come with the server.
 func TestServeClientFiles(t *testing.T) {
 	s := startServe(t)
 	for path, want := range map[string]string{"/culvert.js": "export", "/culvert.global.js": "", "/culvert.d.ts": "export", "/culvert.legacy.js": ""} {
 		if status, text := request(t, "GET", s.url+path, ""); status != http.StatusOK || text == "" || !strings.Contains(text, want) {
 			t.Errorf("%s: %d, %d bytes", path, status, len(text))
+		}
+	}
+	for _, path := range []string{"/", "/doctor"} {
+		r, err := http.NewRequestWithContext(deadline(t), "GET", s.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", "text/html")
+		r.Close = true
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if kind := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/html") {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, kind)
 		}
 	}
 	if status, text := request(t, "GET", s.url+"/other.js", ""); status != http.StatusNotFound || !strings.Contains(text, `"code":"not_found"`) {
