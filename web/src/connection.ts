@@ -11,7 +11,7 @@ import { Poller, Polled } from "./poll";
 import { Queue, Sender } from "./queue";
 import { Room, Rooms, Took } from "./room";
 import { Stream, forms } from "./stream";
-import { Timers, backoff, sleep } from "./timer";
+import { Timers, backoff } from "./timer";
 import { Ws } from "./ws";
 
 /** How long the WebSocket is alone before plain requests begin beside it. */
@@ -34,7 +34,7 @@ const none = () => {};
 export class Connection extends Emitter implements api.Client, Owner, Polled, Sender, Rooms {
   state: api.State = "idle";
   transport: api.Transport | null = null;
-  reason = "no room yet";
+  reason = "";
   readonly env: Env;
   readonly http: Http;
   readonly habits: Habits;
@@ -94,6 +94,11 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     return !this.allowed.length || this.allowed.indexOf(t) >= 0;
   }
 
+  /** Whether plain requests may carry messages. */
+  private asks() {
+    return this.allows("poll") || this.allows("sse");
+  }
+
   private set(state: api.State, reason: string, more?: { error?: CulvertError; retryIn?: number }) {
     const transport = this.active ? this.active.kind : null;
     if (state == this.state && transport == this.transport && reason == this.reason) return;
@@ -107,7 +112,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
 
   private dropAll() {
     this.round++;
-    this.climbing = this.climbed = false;
+    this.climbing = this.climbed = this.checking = false;
     this.suspect = undefined;
     this.timers.clearAll();
     this.poller.close();
@@ -129,6 +134,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     this.asleep();
     this.set("closed", "closed");
     this.queue.stop(error);
+    this.http.close();
     this.rooms.forEach((room) => room.end());
     this.rooms.clear();
   }
@@ -163,17 +169,12 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     // Whether a WebSocket that broke is to be demoted is known when plain requests have been answered.
     const doubt = this.suspect && this.habits.isShaky(this.suspect.pipe.name);
     if (this.allows("websocket") && !doubt && (!this.habits.isDemoted("websocket") || this.tries > 1)) this.openWs();
-    if (!this.allows("poll") && !this.allows("sse")) {
+    if (!this.asks()) {
       if (!this.ws) this.wait(new CulvertError("network", this.why.websocket));
       return;
     }
     if (pollAfter == null) pollAfter = this.ws && !this.habits.get("bad websocket") ? headStart : 0;
     this.timers.set("poll", pollAfter, () => this.poller.start());
-  }
-
-  /** Plain requests begin now, if they were to begin later. */
-  private hurry() {
-    if (this.timers.has("poll")) this.timers.set("poll", 0, () => this.poller.start());
   }
 
   /** Out of reach: waits, and starts again. */
@@ -294,7 +295,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     const { round } = this;
     const gone = () => round != this.round || this.over;
     if (this.allows("websocket") && (demoted || !this.habits.isDemoted("websocket")) && !this.uses("websocket")) this.openWs();
-    if (this.ws) await Promise.race([this.ws.settled, sleep(this.env, Math.max(wsPatience, 4 * this.http.rtt))]);
+    if (this.ws) await Promise.race([this.ws.settled, this.pause("climb", Math.max(wsPatience, 4 * this.http.rtt))]);
     if (this.allows("sse")) {
       const best = this.habits.get("form") - 1;
       const rank = (form: number) => (form == best ? -1 : form + (this.habits.get("bad sse" + form) ? forms.length : 0));
@@ -310,6 +311,10 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     this.climbed = true;
     if (this.active) this.explain();
     else if (!this.ws && !this.timers.has("retry")) this.wait(new CulvertError("network", this.why.sse || "nothing works"));
+  }
+
+  private pause(name: string, ms: number) {
+    return new Promise<void>((done) => this.timers.set(name, ms, done));
   }
 
   private uses(kind: api.Transport) {
@@ -459,9 +464,8 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
       // It was only tried.
       if (!end.told) this.habits.set("bad " + pipe.name, 1);
       if (this.active) return;
-      if (pipe.kind == "websocket" && !this.allows("poll") && !this.allows("sse")) this.wait(error);
-      else if (end.told && error.retryAfter) this.wait(error);
-      else this.hurry();
+      if ((end.told && error.retryAfter) || (pipe.kind == "websocket" && !this.asks())) this.wait(error);
+      else if (this.timers.has("poll")) this.poller.start();
       return;
     }
     this.active = undefined;
@@ -496,7 +500,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
       (e: CulvertError) => {
         if (ws != this.ws && ws != this.active) return;
         if (e.final) this.fail(e);
-        else sleep(this.env, e.retryAfter || 1000).then(() => ws.joined.has(name) && this.rooms.get(name) == room && this.subscribe(ws, room));
+        else this.timers.set("join " + name, e.retryAfter || 1000, () => ws.joined.has(name) && this.rooms.get(name) == room && this.subscribe(ws, room));
       },
     );
   }
@@ -533,7 +537,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
       error = asError(e);
     }
     // A poll may be faster than a pong.
-    if (!error && !well()) await sleep(this.env, Math.max(2 * this.http.rtt, 300));
+    if (!error && !well()) await this.pause("grace", Math.max(2 * this.http.rtt, 300));
     this.checking = false;
     if (pipe != this.active || this.over) return;
     if (well()) this.watch();

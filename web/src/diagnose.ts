@@ -47,7 +47,6 @@ export async function diagnose(c: Connection, onFinding?: (f: api.Finding) => vo
   }
   if (own) own.close();
   const { state, transport, reason } = c;
-  const report = { url: http.base, state, transport, reason, clock: Math.round(http.skew), rtt: Math.round(http.rtt), learned: c.habits.kept };
-  const text = JSON.stringify(report) + findings.map((f) => "\n" + (f.ok ? "ok    " : "fails ") + f.test + ": " + f.result + " (" + f.ms + " ms)").join("");
-  return Object.assign(report, { findings, text });
+  const report = { url: http.base, state, transport, reason, clock: Math.round(http.skew), rtt: Math.round(http.rtt), learned: c.habits.kept, findings };
+  return Object.assign({ text: JSON.stringify(report, null, 1) }, report);
 }

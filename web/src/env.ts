@@ -51,15 +51,15 @@ export function onWake(fn: (reason: string) => void): () => void {
     // What a hidden page misses it hears of when it is shown.
     if (typeof document != "object" || !document.hidden) fn(e.type);
   };
-  const listen = (target: any, ...types: string[]) => {
+  const listen = (target: any, types: string[]) => {
     if (!target || !target.addEventListener) return;
     for (const type of types) {
       target.addEventListener(type, heard);
       undo.push(() => target.removeEventListener(type, heard));
     }
   };
-  if (typeof self == "object") listen(self, "online", "offline", "pageshow");
-  if (typeof document == "object") listen(document, "visibilitychange");
-  if (typeof navigator == "object") listen(navigator.connection, "change");
+  if (typeof self == "object") listen(self, ["online", "offline", "pageshow"]);
+  if (typeof document == "object") listen(document, ["visibilitychange"]);
+  if (typeof navigator == "object") listen(navigator.connection, ["change"]);
   return () => undo.forEach((f) => f());
 }

@@ -27,7 +27,7 @@ export const asError = (e: any, code = "network"): CulvertError =>
   e instanceof CulvertError ? e : new CulvertError(code, (e && e.message) || "no answer");
 
 /** Something answered that is not Culvert: a captive portal, a proxy, half an answer. */
-export const foreign = (more?: More) => new CulvertError("bad_answer", "an answer that is not Culvert's", more);
+export const foreign = (more?: More) => new CulvertError("bad_answer", "an answer that is not Culvert's" + (more ? ", HTTP status " + more.status : ""), more);
 
 /** The error object of an answer, reply or frame: {"code","message","allowed","retry_after_ms"}. */
 export function told(o: any, more?: More): CulvertError | undefined {

@@ -14,6 +14,7 @@ export class Http {
   skew = 0;
   readonly base: string;
 
+  private flying = new Set<AbortController>();
   private nonce: string;
   private count = 0;
   private known?: string | Promise<string>;
@@ -95,13 +96,13 @@ export class Http {
       // Only what is Culvert's own word is final: proxies refuse today and let through tomorrow.
       error = told(JSON.parse(await res.text()).error, Object.assign({ final: afterStatus(status) == "never" }, more));
     } catch (e) {}
-    return error || new CulvertError("bad_answer", "HTTP status " + status + ", not from Culvert", more);
+    return error || foreign(more);
   }
 
   private retryAfter(res: Response): number | undefined {
     const text = res.headers.get("Retry-After");
     if (!text) return;
-    const ms = /^\d+$/.test(text) ? +text * 1000 : Date.parse(text) - this.env.date();
+    const ms = +text * 1000 || Date.parse(text) - this.env.date();
     return ms >= 0 ? Math.min(ms, longestRetry) : undefined;
   }
 
@@ -113,13 +114,20 @@ export class Http {
       late = true;
       abort.abort();
     }, timeout);
+    this.flying.add(abort);
     try {
       return await this.attempt(path, query, body, abort.signal);
     } catch (e) {
       throw late ? new CulvertError("timeout", "no answer in " + Math.round(timeout / 1000) + " s") : asError(e);
     } finally {
       env.clearTimeout(timer);
+      this.flying.delete(abort);
     }
+  }
+
+  /** Gives up what is under way. */
+  close() {
+    this.flying.forEach((abort) => abort.abort());
   }
 
   private async attempt(path: string, query: string, body: string | undefined, signal: AbortSignal, again?: boolean): Promise<any> {

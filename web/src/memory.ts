@@ -22,10 +22,10 @@ export class Memory {
 
   /** A number that was remembered, 0 for none. */
   get(name: string): number {
-    const entry = this.kept[name];
-    if (!Array.isArray(entry)) return 0;
+    // Whatever was in the storage: what is not [number, time] gives NaN.
+    const entry: any = this.kept[name] || 0;
     const age = this.env.date() - entry[1];
-    return age >= 0 && age < lifetime && typeof entry[0] == "number" ? entry[0] : 0;
+    return age >= 0 && age < lifetime ? +entry[0] || 0 : 0;
   }
 
   /** Remembers a number, 0 for none. */

@@ -44,9 +44,9 @@ export class Line implements Pipe {
   heartbeat = 15;
   readonly broken = new Set<string>();
   /** The server's first word has come. */
-  open = false;
+  open?: boolean;
 
-  protected over = false;
+  protected over?: boolean;
   protected timers: Timers;
 
   constructor(protected owner: Owner, protected http: Http, readonly kind: Transport, readonly name: string) {

@@ -17,7 +17,7 @@ export interface Polled {
 
 /** Long-polls, one after the other: what works wherever plain requests do. */
 export class Poller extends Line {
-  running = false;
+  running?: boolean;
 
   /** Seconds of the next wait. */
   private wait = 5;

@@ -43,9 +43,8 @@ export class Queue {
   private bytes = 0;
   private flight?: Item[];
   private attempt = 0;
-  /** Batches are as large as the path takes. */
+  /** Messages of a batch: as many as the path takes. */
   private most = batchMessages;
-  private mostBytes = batchBytes;
   /** So many messages go one by one, to find the one that is refused. */
   private single = 0;
   private count = 0;
@@ -91,7 +90,7 @@ export class Queue {
     const batch: Item[] = [];
     for (const item of this.items) {
       size += item.text.length;
-      if (batch.length && (batch.length >= most || size > this.mostBytes)) break;
+      if (batch.length && (batch.length >= most || size > batchBytes)) break;
       batch.push(item);
     }
     const answer = this.sender.send("[" + batch.map((item) => item.text).join() + "]");
@@ -132,11 +131,8 @@ export class Queue {
     if (this.stopped) return;
     const many = batch.length > 1;
     if (e.status == 413 || /_too_large$/.test(e.code)) {
-      if (!many) this.refuse(batch[0], e);
-      else {
-        this.most = Math.ceil(batch.length / 2);
-        this.mostBytes = batch.reduce((n, item) => n + item.text.length, 0) / 2;
-      }
+      if (many) this.most = Math.ceil(batch.length / 2);
+      else this.refuse(batch[0], e);
       return this.next();
     }
     if (e.final) {

@@ -19,7 +19,7 @@ export class Stream extends Line {
   readonly verdict: Promise<string>;
 
   private judge!: (verdict: string) => void;
-  private judged = false;
+  private judged?: boolean;
   private abort = new AbortController();
 
   constructor(owner: Owner, http: Http, readonly form: number, rooms: string, query: string) {

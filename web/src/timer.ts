@@ -33,8 +33,6 @@ export class Timers {
   }
 }
 
-export const sleep = (env: Env, ms: number) => new Promise<void>((done) => env.setTimeout(done, ms));
-
 /** Full jitter between 0.5 s and a ceiling that doubles from 1 s to 20 s. */
 export const backoff = (env: Env, attempt: number) =>
   500 + env.random() * (Math.min(20e3, 500 * 2 ** Math.min(attempt, 9)) - 500);

@@ -114,6 +114,8 @@ export class Ws extends Line {
       socket.onmessage = socket.onclose = null;
       try {
         socket.close(1000);
+        // In Node a peer that does not answer would be waited for.
+        if (socket.terminate) this.http.env.setTimeout(() => socket.terminate(), 500);
       } catch (e) {}
     }
     // No reason to wait: what was not answered may go another way at once.

@@ -516,7 +516,7 @@ test("diagnose says what the path does", async () => {
   assert.equal(results["WebSocket, 16 KiB each way"], false);
   assert.equal(results["stream GET text/event-stream"], false);
   assert.equal(results["stream POST text/event-stream"], true);
-  assert.match(report.text, /fails WebSocket/);
+  assert.match(report.text, /WebSocket, 16 KiB/);
 });
 
 // Everything at once: whatever happened in between, once the path is well again nothing is missing, nothing came twice,

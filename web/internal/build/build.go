@@ -56,7 +56,7 @@ const mangled = "^(" + "timers|owner|over|fail|env|judge|watch|wake|waiting|trie
 	"climbing|climbed|climb|checking|check|changing|changed|bounds|asleep|answered|allows|active|events|http|memory|place|" +
 	"attempt|socket|kept|known|nonce|prefix|items|first|probe|target|subscribe|remove|once|frame|dial|reply|end|run|loop|" +
 	"load|one|failed|closed|command|form|kind|start|options|emit|ends|base|bad|life|post|accept|pad|wait|open|passed|" +
-	"isShaky|address|json|route|age|heard|asker|uses|again|unplaced|pump|pollOnce|pollWorked|pollFailed|isDemoted|patience|measured|broken|joined|verdict|skew|running|" +
+	"isShaky|address|json|route|age|heard|asker|uses|again|flying|pause|asks|unplaced|pump|pollOnce|pollWorked|pollFailed|isDemoted|patience|measured|broken|joined|verdict|skew|running|" +
 	"acknowledged|unanswered|overlap|longestWait|cutWait|died|forgive|worked|mend|stand|leave|told|why|clearAll" + ")$"
 
 // member finds the names of members in api.ts. It has those of the wire, too:
