@@ -127,6 +127,14 @@ func TestEveryLoadIsDeliveredAndChecked(t *testing.T) {
 	}
 }
 
+// With one message outstanding no subscriber ever gets two in one read.
+func TestOutstandingIsABound(t *testing.T) {
+	r, err := run(t, "--url", serve(t), "--subscribers", "30", "--transport", "mixed", "--messages", "200", "--outstanding", "1")
+	if err != nil || r.Traffic.PerRead > 1 || r.Traffic.Delivered != 200*30 {
+		t.Errorf("%+v, %v", r.Traffic, err)
+	}
+}
+
 func TestOnlyConnections(t *testing.T) {
 	r, err := run(t, "--url", serve(t), "--subscribers", "40", "--transport", "mixed", "--duration", "0")
 	if err != nil || r.Connect.Connections != 40 || r.Traffic.Published != 0 {

@@ -68,7 +68,8 @@ func (c *course) traffics() error {
 // first client is not taken for the cost of the others.
 func (c *course) baseline() error {
 	if len(c.main) > 0 {
-		scratch := &room{name: "bench-" + c.id + "-scratch"}
+		// As in a side room, this one takes no place of --outstanding.
+		scratch := &room{name: "bench-" + c.id + "-scratch", side: true}
 		c.publishers.publish(sent{first: c.record(scratch), n: 1})
 		if err := c.until("the first message is published", c.quiet); err != nil {
 			return err
