@@ -82,6 +82,20 @@ func TestServeWithoutRedis(t *testing.T) {
 	}
 }
 
+// TestRedisLimits: what Redis does not allow is told by the name of its flag.
+func TestRedisLimits(t *testing.T) {
+	for flag, most := range map[string][2]string{
+		"--history-messages": {"100001", "100000"}, "--history-bytes": {"1025MiB", "1GiB"},
+		"--history-age": {"8785h", "8784h"}, "--room-ttl": {"17569h", "17568h"},
+	} {
+		status, _, errOut := exec(t, "", nil, "--listen", "localhost:0", "--store", "redis://127.0.0.1:1", flag, most[0])
+		want := "culvert serve: " + flag + " is more than " + most[1] + ", which is the most with Redis"
+		if status != exitFailed || !strings.HasPrefix(errOut, want) {
+			t.Errorf("status %d, err %s", status, errOut)
+		}
+	}
+}
+
 // TestServeOnMiniredis: the keys can be looked at with the real redis-cli.
 func TestServeOnMiniredis(t *testing.T) {
 	need(t, "redis-cli")

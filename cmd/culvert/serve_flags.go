@@ -74,7 +74,7 @@ func (o *serveOptions) declare(s *settings.Set) {
 	s.Duration(&o.roomTTL, "room-ttl", 7*day, time.Minute, 10*365*day,
 		"how long a silent room keeps its place; a cursor older than that meets a gap")
 	s.Size(&o.memory, "memory", 512<<20, 8<<20, 1<<50,
-		"bytes for messages in all: half for the history of all rooms, half for what is on its way to readers")
+		"bytes for messages in all: half for the history of all rooms (memory store), half for what is on its way to readers")
 	s.Int(&o.maxRooms, "max-rooms", 1_000_000, 1, math.MaxInt32, "rooms known at a time (memory store)")
 	s.Duration(&o.dedupeTTL, "dedupe-ttl", time.Hour, time.Second, 30*day, "how long an idempotency key is remembered")
 	s.Int(&o.maxKeys, "max-keys", 1_000_000, 1, math.MaxInt32,

@@ -73,6 +73,14 @@ type Options struct {
 // DefaultPrefix begins the keys where Options.Prefix is empty.
 const DefaultPrefix = "culvert"
 
+// The most that Options may ask for.
+const (
+	MaxHistoryCount = 100_000
+	MaxHistoryBytes = 1 << 30
+	MaxHistoryAge   = 366 * 24 * time.Hour
+	MaxHeadTTL      = 2 * MaxHistoryAge
+)
+
 func (o Options) withDefaults() Options {
 	set := func(p *int, n int) {
 		if *p == 0 {
@@ -131,15 +139,14 @@ func (o Options) Validate() error {
 			bad("%s is %v, %v to %v is allowed", name, d, low, high)
 		}
 	}
-	const year = 366 * 24 * time.Hour
 	betweenTimes("DialTimeout", o.DialTimeout, 10*time.Millisecond, time.Minute)
 	betweenTimes("CommandTimeout", o.CommandTimeout, 10*time.Millisecond, time.Minute)
 	betweenTimes("PublishTimeout", o.PublishTimeout, 10*time.Millisecond, time.Minute)
-	betweenTimes("HistoryAge", o.HistoryAge, time.Millisecond, year)
-	betweenTimes("HeadTTL", o.HeadTTL, o.HistoryAge, 2*year)
-	betweenTimes("KeyTTL", o.KeyTTL, time.Millisecond, year)
-	between("HistoryCount", o.HistoryCount, 1, 100_000)
-	between("HistoryBytes", o.HistoryBytes, 256, 1<<30)
+	betweenTimes("HistoryAge", o.HistoryAge, time.Millisecond, MaxHistoryAge)
+	betweenTimes("HeadTTL", o.HeadTTL, o.HistoryAge, MaxHeadTTL)
+	betweenTimes("KeyTTL", o.KeyTTL, time.Millisecond, MaxHistoryAge)
+	between("HistoryCount", o.HistoryCount, 1, MaxHistoryCount)
+	between("HistoryBytes", o.HistoryBytes, 256, MaxHistoryBytes)
 	between("QueueLen", o.QueueLen, 1, 1<<20)
 	between("QueueBytes", o.QueueBytes, 1, 1<<40)
 	between("BatchLen", o.BatchLen, 1, 1024)
