@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -121,5 +122,42 @@ func BenchmarkPublish(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestFanOutAllocates holds the hot path to no allocation per delivery: what a
+// message itself takes, divided by its deliveries, is next to nothing.
+func TestFanOutAllocates(t *testing.T) {
+	const subs, messages = 1000, 50
+	r := newRig(t, hub.Options{}, memory.Options{})
+	var bytes atomic.Int64
+	for range subs {
+		s, err := r.NewSubscriber(hub.SubscriberOptions{Conn: countConn{&bytes}, Transport: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Subscribe(context.Background(), now("a")); err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+	}
+	deliver := func(n int64) {
+		want := r.Stats().Delivered + n*subs
+		for range n {
+			one(t, r.Hub, "a", `"hello"`)
+		}
+		for begin := time.Now(); r.Stats().Delivered < want; time.Sleep(time.Millisecond) {
+			if time.Since(begin) > 30*time.Second {
+				t.Fatal("not everything was delivered")
+			}
+		}
+	}
+	deliver(10) // buffers grow to their size
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	deliver(messages)
+	runtime.ReadMemStats(&after)
+	if per := float64(after.Mallocs-before.Mallocs) / (subs * messages); per > 0.1 {
+		t.Errorf("%.2f allocations per delivery", per)
 	}
 }

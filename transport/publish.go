@@ -45,7 +45,9 @@ func (s *Server) publishOne(c *gin.Context) {
 	result := &s.hub.Publish(ctx, batch)[0]
 	cancel()
 	if result.Err != nil {
-		s.fail(c, result.Err)
+		e := publish.Failed(result.Err, batch[0].Key)
+		s.faults.note(c.Request, e, result.Err)
+		e.WriteHTTP(c.Writer)
 		return
 	}
 	sc.answer = append(sc.answer[:0], '{')

@@ -206,7 +206,7 @@ func (b *Batch) Run(ctx context.Context, h Publisher) (fault error) {
 		o.publish, o.result = batch[n], results[n]
 		n++
 		if o.result.Err != nil {
-			o.err = codes.From(o.result.Err)
+			o.err = Failed(o.result.Err, o.publish.Key)
 			if fault == nil && o.err.Faulty() {
 				fault = o.result.Err
 			}

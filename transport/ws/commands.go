@@ -115,7 +115,7 @@ func (c *connection) publishOne(ctx context.Context, cmd *command) *codes.Error 
 	batch := []hub.Publish{p}
 	result := c.h.o.Hub.Publish(ctx, batch)[0]
 	if result.Err != nil {
-		e := codes.From(result.Err)
+		e := publish.Failed(result.Err, p.Key)
 		c.fault(e, result.Err)
 		return e
 	}
