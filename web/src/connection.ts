@@ -141,16 +141,16 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
 
   use(transports: readonly api.Transport[] = []) {
     this.allowed = transports;
-    this.reconnect("asked to");
+    this.reconnect();
   }
 
-  reconnect(reason = "asked to") {
+  reconnect() {
     if (this.state == "closed") return;
     this.dropAll();
     this.queue.stop();
     this.habits.forgive();
     this.tries = this.probe = 0;
-    this.start(reason);
+    this.start("asked to");
   }
 
   // From nothing to a connection
@@ -247,7 +247,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     const post = this.post || rooms.length + text.length > urlLimit;
     let a: any;
     try {
-      a = await this.http.json("/rooms/" + rooms + "/poll", post ? "" : text, post ? text : undefined, timeout, abort);
+      a = await this.http.json("/rooms/" + rooms + "/poll", post ? "" : text, post ? text : undefined, timeout, abort, wait);
       if (a.protocol != 1 || !Array.isArray(a.messages) || typeof a.cursor != "string") throw foreign();
     } catch (e) {
       // Some paths treat methods differently.
@@ -524,7 +524,8 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
    */
   private async check(why: string, fine?: () => boolean) {
     const pipe = this.active;
-    if (!pipe || pipe == this.poller || this.checking || this.over) return;
+    if (!pipe || this.checking || this.over) return;
+    if (pipe == this.poller) return this.poller.again();
     const { env } = this;
     const began = env.now();
     const well = fine || (() => pipe.heard > began);
@@ -592,7 +593,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     const room = this.rooms.get(p.room);
     const pipe = this.active;
     if (!room || !pipe || p.offset == null || this.timers.has("check")) return;
-    this.timers.set("check", 3000 + 2 * this.http.rtt, () => {
+    this.timers.set("check", 1500 + 2 * this.http.rtt, () => {
       if (pipe == this.active && !room.passed(p)) this.check("a message did not come through");
     });
   }

@@ -34,7 +34,8 @@ export class Http {
   }
 
   measured(ms: number) {
-    this.rtt = this.rtt ? 0.7 * this.rtt + 0.3 * ms : ms || 1;
+    // The least that was seen lately: the rest is waiting somewhere.
+    this.rtt = this.rtt && ms > this.rtt ? 0.8 * this.rtt + 0.2 * ms : ms || 1;
   }
 
   clock(time: unknown) {
@@ -106,23 +107,33 @@ export class Http {
     return ms >= 0 ? Math.min(ms, longestRetry) : undefined;
   }
 
-  /** Sends a request and gives the JSON of its answer, or throws a CulvertError. */
-  async json(path: string, query: string, body?: string, timeout = 10e3, abort = new AbortController()): Promise<any> {
+  /**
+   * Sends a request and gives the JSON of its answer, or throws a CulvertError. A request that is not answered soon is
+   * sent again beside the first, unless it is meant to wait: the connection that the browser took may be dead, and
+   * only another request makes it take another one. No request of ours does harm twice.
+   */
+  json(path: string, query: string, body?: string, timeout = 10e3, abort = new AbortController(), waits?: unknown): Promise<any> {
     const { env } = this;
-    let late = false;
-    const timer = env.setTimeout(() => {
-      late = true;
+    let again: any;
+    let late: any;
+    const answer = new Promise<any>((ok, no) => {
+      const soon = Math.max(800, 3 * this.rtt) + (body || "").length / 25;
+      const send = (n: number) => {
+        this.attempt(path, query, body, abort.signal).then(ok, (e) => no(asError(e)));
+        if (!waits && n < 4) again = env.setTimeout(() => send(n + 1), soon * n);
+      };
+      late = env.setTimeout(() => no(new CulvertError("timeout", "no answer in time")), timeout);
+      send(1);
+    });
+    const done = () => {
+      env.clearTimeout(late);
+      env.clearTimeout(again);
       abort.abort();
-    }, timeout);
-    this.flying.add(abort);
-    try {
-      return await this.attempt(path, query, body, abort.signal);
-    } catch (e) {
-      throw late ? new CulvertError("timeout", "no answer in " + Math.round(timeout / 1000) + " s") : asError(e);
-    } finally {
-      env.clearTimeout(timer);
       this.flying.delete(abort);
-    }
+    };
+    this.flying.add(abort);
+    answer.then(done, done);
+    return answer;
   }
 
   /** Gives up what is under way. */

@@ -4,6 +4,9 @@ import type { Http } from "./http";
 import { Line, Owner } from "./pipe";
 import { backoff } from "./timer";
 
+/** In seconds. With what an answer may be late, silence is noticed within 20 s. */
+const longestWait = 15;
+
 /** What a poller needs of its owner. */
 export interface Polled {
   /** Some room has no place yet: the answer is wanted at once. */
@@ -58,13 +61,13 @@ export class Poller extends Line {
     let cut = 0;
     this.since = env.now();
     for (;;) {
-      const wait = now || this.asker.unplaced() ? 0 : Math.min(this.wait, this.habits.get("wait") || 20);
+      const wait = now || this.asker.unplaced() ? 0 : Math.min(this.wait, this.habits.get("wait") || longestWait);
       const began = env.now();
       let fresh = false;
       let error: CulvertError | undefined;
       this.abort = new AbortController();
       try {
-        fresh = await this.asker.pollOnce(wait, wait * 1000 + 5000 + this.http.patience, this.abort, () => life != this.life);
+        fresh = await this.asker.pollOnce(wait, (wait ? wait * 1000 : 5000) + this.http.patience, this.abort, () => life != this.life);
       } catch (e) {
         error = asError(e);
       }
@@ -85,7 +88,7 @@ export class Poller extends Line {
         this.heard = env.now();
         failed = 0;
         if (cut) this.habits.set("wait", Math.max(1, Math.floor(cut * 0.0007)));
-        else if (wait && took > wait * 900) this.wait = Math.min(20, wait * 2);
+        else if (wait && took > wait * 900) this.wait = wait * 2;
         cut = 0;
         now = false;
         if (!this.asker.pollWorked()) {

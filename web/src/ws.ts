@@ -22,7 +22,7 @@ export class Ws extends Line {
   constructor(owner: Owner, http: Http, address: string | Promise<string>) {
     super(owner, http, "websocket", "websocket");
     this.settled = new Promise((done) => (this.settle = done));
-    this.timers.set("limit", handshakeLimit, () => this.fail("no WebSocket in 10 s", "timeout"));
+    this.timers.set("limit", handshakeLimit, () => this.fail("no answer in time", "timeout"));
     if (typeof address == "string") this.dial(address);
     else address.then((a) => this.dial(a), (e) => this.end({ error: e, told: true, reconnect: "backoff" }));
   }

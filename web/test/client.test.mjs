@@ -73,7 +73,7 @@ test("nothing but complete answers: polls, and few probes", async () => {
   const from = w.clock.now();
   await w.clock.run(3600e3);
   const polls = w.network.count(from, "/poll");
-  assert.ok(polls <= 200, polls + " polls in an idle hour");
+  assert.ok(polls <= 260, polls + " polls in an idle hour");
   const probes = w.network.count(from, "WS ");
   assert.ok(probes >= 2 && probes <= 6, probes + " probes in an hour");
   assert.equal(w.client.state, "connected");
