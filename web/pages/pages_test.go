@@ -403,7 +403,7 @@ func TestDoctorPage(t *testing.T) {
 		{"passes lumps", middlebox.Options{Lumps: 4096}, "streams_lumps", ""},
 		{"batches", middlebox.Options{Batch: 800 * time.Millisecond}, "streams_batched", ""},
 		{"compresses", middlebox.Options{GzipHold: true, Only: notAssets}, "streams_compressed", ""},
-		{"caps responses", middlebox.Options{CapResponse: 4 * second}, "response_cap", ""},
+		{"caps responses", middlebox.Options{CapResponse: 3 * second}, "response_cap", ""},
 		{"speaks HTTP/1.0", middlebox.Options{HTTP10: true}, "http10", ""},
 		{"loses answers", middlebox.Options{Loss: 0.5, Seed: 1, LossStatus: 502}, "answers_lost", ""},
 		{"removes headers", middlebox.Options{Strip: []string{"Authorization", "Idempotency-Key"}}, "headers_stripped", ""},
@@ -434,37 +434,53 @@ func TestDoctorPage(t *testing.T) {
 			if tt.want == "origin" {
 				address = changesHost(t, server)
 			}
-			x := b.open(t, address+"/doctor?run&idle=5&wait=6&patience=3", desktop, nil)
-			x.untilFor(3*time.Minute, `document.body.dataset.done == "1"`)
-			var codes []string
-			if err := x.run(`Array.from(document.querySelectorAll("#findings > div"), (e) => e.dataset.code)`, &codes); err != nil {
-				t.Fatal(err)
-			}
-			report := x.text("#report")
-			for _, want := range strings.Fields(tt.want) {
-				if !slices.Contains(codes, want) {
-					t.Errorf("found are %v, want %s\n%s", codes, want, report)
+			var wrong []string
+			for range 3 { // a busy machine can look like a bad network
+				if wrong = diagnose(t, b, address, tt.want, tt.verdict, "doctor-"+tt.name); len(wrong) == 0 {
+					return
 				}
 			}
-			if tt.want == "clear" && len(codes) != 1 || tt.want != "clear" && slices.Contains(codes, "clear") {
-				t.Errorf("found are %v\n%s", codes, report)
-			}
-			if verdict := x.text("#verdict"); !strings.Contains(verdict, tt.verdict) || !strings.Contains(strings.Join(strings.Fields(report), " "), verdict) {
-				t.Errorf("the verdict is %q, want %q\n%s", verdict, tt.verdict, report)
-			}
-			if regexp.MustCompile(`\{\w+\}|undefined|NaN`).MatchString(report) {
-				t.Errorf("a value is missing:\n%s", report)
-			}
-			x.picture("doctor-" + tt.name)
-			if tt.want == "clear" {
-				x.clean(address)
-			}
+			t.Error(strings.Join(wrong, "\n"))
 		})
 	}
 }
 
+// diagnose has the page make its tests, and returns what is not as it should be.
+func diagnose(t *testing.T, b *browser, address, want, verdict, picture string) (wrong []string) {
+	t.Helper()
+	x := b.open(t, address+"/doctor?run&idle=4&wait=5&patience=3", desktop, nil)
+	x.untilFor(3*time.Minute, `document.body.dataset.done == "1"`)
+	x.picture(picture)
+	var codes []string
+	if err := x.run(`Array.from(document.querySelectorAll("#findings > div"), (e) => e.dataset.code)`, &codes); err != nil {
+		t.Fatal(err)
+	}
+	report := x.text("#report")
+	add := func(format string, args ...any) {
+		wrong = append(wrong, fmt.Sprintf(format, args...)+"\n"+report)
+	}
+	for _, code := range strings.Fields(want) {
+		if !slices.Contains(codes, code) {
+			add("found are %v, want %s", codes, code)
+		}
+	}
+	if want == "clear" && len(codes) != 1 || want != "clear" && slices.Contains(codes, "clear") {
+		add("found are %v, want %s", codes, want)
+	}
+	if got := x.text("#verdict"); !strings.Contains(got, verdict) || !strings.Contains(strings.Join(strings.Fields(report), " "), got) {
+		add("the verdict is %q, want %q", got, verdict)
+	}
+	if regexp.MustCompile(`\{\w+\}|undefined|NaN`).MatchString(report) {
+		add("a value is missing")
+	}
+	if want == "clear" {
+		x.clean(address)
+	}
+	return wrong
+}
+
 // places bound how many runs are under way, for a browser's sake.
-var places = make(chan struct{}, 6)
+var places = make(chan struct{}, 10)
 
 func take(t *testing.T) (release func()) {
 	t.Helper()
@@ -520,7 +536,7 @@ func changesHost(t *testing.T, server *httptest.Server) string {
 	return proxy.URL
 }
 
-// TestFindingsAreTheCommands: codes are the same as those in the sources.
+// TestFindings: they can be read.
 func TestFindings(t *testing.T) {
 	var words map[string]struct{ Level, Network, Culvert string }
 	if err := json.Unmarshal(pages.Findings, &words); err != nil {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -103,7 +104,13 @@ func TestHonest(t *testing.T) {
 					steps++
 				}
 			}
-			r := examine(t, o)
+			var r *Report
+			for range 3 { // a busy machine can look like a bad network
+				steps = 0
+				if r = examine(t, o); r.Has("clear") {
+					break
+				}
+			}
 			if len(r.Findings) != 1 || r.Findings[0].Code != "clear" || !r.Works || r.Best != "websocket" {
 				t.Errorf("found %+v, best %q", r.Findings, r.Best)
 			}
@@ -180,23 +187,35 @@ func TestMisbehaviours(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := examine(t, quick(startBox(t, serve(t), tt.o).URL()))
-			for _, code := range strings.Fields(tt.want) {
-				if !r.Has(code) {
-					t.Errorf("%s is not found", code)
+			o := quick(startBox(t, serve(t), tt.o).URL())
+			var wrong []string
+			for range 3 { // a busy machine can look like a bad network, and hide what is wrong with this one
+				if wrong = misjudged(examine(t, o), tt.want, tt.best); len(wrong) == 0 {
+					return
 				}
 			}
-			if r.Has("clear") {
-				t.Error("the path is called clear")
-			}
-			if r.Works != (tt.best != "none") {
-				t.Errorf("works: %v", r.Works)
-			}
-			if tt.best != "" && tt.best != "none" && r.Best != tt.best {
-				t.Errorf("best is %s, want %s", r.Best, tt.best)
-			}
+			t.Error(strings.Join(wrong, "\n"))
 		})
 	}
+}
+
+// misjudged tells what a report lacks.
+func misjudged(r *Report, want, best string) (wrong []string) {
+	for _, code := range strings.Fields(want) {
+		if !r.Has(code) {
+			wrong = append(wrong, code+" is not found")
+		}
+	}
+	if r.Has("clear") {
+		wrong = append(wrong, "the path is called clear")
+	}
+	if r.Works != (best != "none") {
+		wrong = append(wrong, fmt.Sprintf("works: %v", r.Works))
+	}
+	if best != "" && best != "none" && r.Best != best {
+		wrong = append(wrong, fmt.Sprintf("best is %s, want %s", r.Best, best))
+	}
+	return wrong
 }
 
 func notUpgrades(r *http.Request) bool {

@@ -165,6 +165,9 @@ func (d *doctor) flow(ctx context.Context, f form) (flow, string) {
 	if result == refused && d.failed > 0 { // on a path where requests fail now and then
 		result, words = d.probe(ctx, f, "probe=1")
 	}
+	if result == batched { // once may be chance
+		result, words = d.probe(ctx, f, "probe=1")
+	}
 	if result != held && result != bodyHeld {
 		return result, words
 	}

@@ -306,6 +306,7 @@ export class Doctor {
   private async flow(form: Form): Promise<[Outcome, string]> {
     let [result, text] = await this.probe(form, "probe=1");
     if (result == "refused" && this.failed) [result, text] = await this.probe(form, "probe=1");
+    if (result == "batched") [result, text] = await this.probe(form, "probe=1"); // once may be chance
     if (result != "held" && result != "bodyHeld") return [result, text];
     const [filled] = await this.probe(form, "probe=1&pad=16384");
     if (filled == "flows") {
