@@ -3,12 +3,14 @@ package pages_test
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,6 +29,17 @@ import (
 	"github.com/culvertd/culvert/web/internal/build"
 	"github.com/culvertd/culvert/web/pages"
 )
+
+// TestMain lets many rows run at the same time, which mostly wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if f := flag.Lookup("test.parallel"); f != nil && !given {
+		_ = f.Value.Set("10")
+	}
+	os.Exit(m.Run())
+}
 
 // TestBuiltFilesAreCurrent: what is in the tree is what go generate makes of
 // the sources.
@@ -422,8 +435,6 @@ func TestDoctorPage(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			places := take(t)
-			defer places()
 			server := start(t)
 			box, err := middlebox.Start(middlebox.Config{Upstream: strings.TrimPrefix(server.URL, "http://"), Options: tt.o})
 			if err != nil {
@@ -477,15 +488,6 @@ func diagnose(t *testing.T, b *browser, address, want, verdict, picture string) 
 		x.clean(address)
 	}
 	return wrong
-}
-
-// places bound how many runs are under way, for a browser's sake.
-var places = make(chan struct{}, 10)
-
-func take(t *testing.T) (release func()) {
-	t.Helper()
-	places <- struct{}{}
-	return func() { <-places }
 }
 
 // notAssets: the page itself gets through, as it does from a browser's cache.

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,6 +27,17 @@ import (
 	"github.com/culvertd/culvert/transport/ws"
 	"github.com/culvertd/culvert/web/pages"
 )
+
+// TestMain lets many rows run at the same time, which mostly wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if f := flag.Lookup("test.parallel"); f != nil && !given {
+		_ = f.Value.Set("12")
+	}
+	os.Exit(m.Run())
+}
 
 // serve starts a whole server.
 func serve(t *testing.T) *httptest.Server {
