@@ -70,14 +70,26 @@ const sliceLen = 256
 // the network: without that an unrelated request waits for the whole fan-out.
 const yieldEvery = 64
 
-// In a room of bigRoom members a round takes long enough that most of a burst
-// arrives during its first writes. So a round that follows directly upon another
-// waits for gather: what comes meanwhile goes out in the same writes. A message
-// after a silence does not wait.
+// In a room of bigRoom members a round takes long enough that a burst is still
+// coming in during its first writes, and the next burst comes when the last
+// reader has read. So a round that follows upon another within that one's own
+// duration waits a little: what comes meanwhile goes out in the same writes. A
+// message after a silence does not wait.
 const (
-	bigRoom = 512
-	gather  = 200 * time.Microsecond
+	bigRoom   = 512
+	gatherMin = 200 * time.Microsecond
+	gatherMax = 2 * time.Millisecond
 )
+
+// pushLocked queues the room, at once or after it has gathered.
+func (r *room) pushLocked() {
+	if len(r.members) < bigRoom || time.Since(r.ended) >= r.took {
+		r.hub.queue.push(r)
+		return
+	}
+	wait := min(max(gatherMin, r.took/32), gatherMax)
+	time.AfterFunc(wait, func() { r.hub.queue.push(r) })
+}
 
 // worker fans rooms out. All its fields are its goroutine's own.
 type worker struct {
@@ -121,6 +133,7 @@ func (w *worker) serve(r *room) {
 		r.compactLocked()
 		*rd = round{active: true, from: max(r.shown, r.log.first), to: r.log.next, n: len(r.members)}
 		r.shown = rd.to
+		r.began = time.Now()
 	}
 	w.from = max(rd.from, r.log.first)
 	w.entries = w.entries[:0]
@@ -151,18 +164,19 @@ func (w *worker) serve(r *room) {
 	if rd.i >= rd.n || len(r.members) == r.holes {
 		// Holes are there only while a round is walking over them.
 		rd.active = false
+		r.ended = time.Now()
+		r.took = r.ended.Sub(r.began)
 		r.compactLocked()
 	}
 	r.queued = (rd.active || r.log.next > r.shown) && len(r.members) > 0
-	again, next := r.queued, !rd.active && len(r.members) >= bigRoom
-	r.mu.Unlock()
 	switch {
-	case !again:
-	case next:
-		time.AfterFunc(gather, func() { w.hub.queue.push(r) })
+	case !r.queued:
+	case rd.active:
+		w.hub.queue.push(r) // behind the other rooms
 	default:
-		w.hub.queue.push(r)
+		r.pushLocked()
 	}
+	r.mu.Unlock()
 }
 
 // deliver gives a member the round's entries: in the common case, a connection

@@ -35,8 +35,11 @@ type room struct {
 	holes    int           // the nils among members; none without an active round
 	queued   bool          // in the work queue, or a worker has it
 	round    round
-	shown    uint64 // log entries before it have been through a round
-	presence int    // members that want presence events
+	began    time.Time     // the last round
+	ended    time.Time     // the last round
+	took     time.Duration // the last round
+	shown    uint64        // log entries before it have been through a round
+	presence int           // members that want presence events
 	seen     time.Time
 }
 
@@ -285,7 +288,7 @@ func (r *room) learn(after Position, page Page) {
 func (r *room) scheduleLocked() {
 	if !r.queued && len(r.members) > 0 {
 		r.queued = true
-		r.hub.queue.push(r)
+		r.pushLocked()
 	}
 }
 

@@ -31,7 +31,7 @@ func newTrier(nc net.Conn) *trier {
 	t := &trier{raw: raw}
 	t.write = func(fd uintptr) bool {
 		for {
-			t.n, t.err = syscall.Write(int(fd), t.p)
+			t.n, t.err = write(int(fd), t.p)
 			if t.err != syscall.EINTR {
 				return true // whatever it is: never wait
 			}
@@ -44,6 +44,9 @@ func newTrier(nc net.Conn) *trier {
 // keeps the runtime's own protection against a descriptor that is closed and
 // used again meanwhile.
 func (t *trier) tryWrite(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
 	t.p = p
 	err := t.raw.Write(t.write)
 	t.p = nil
