@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
-	"slices"
 	"time"
 
 	"github.com/culvertd/culvert/cmd/internal/bench/report"
@@ -179,48 +178,55 @@ func stalled(ctx context.Context, b *bencher) ([]figure, error) {
 }
 
 func scale(ctx context.Context, b *bencher) ([]figure, error) {
-	// As many deliveries a second whatever the number of subscribers, so that
-	// what the machine does besides weighs alike.
-	const perSecond = 30000
-	var costs []float64
-	for _, n := range []int{100, 1000, 5000, 15000} {
-		n = b.many(n)
-		r, err := b.bench(ctx, "--subscribers %d --rate %g --duration 4s", n, float64(perSecond)/float64(n))
-		if err != nil {
-			return nil, err
+	var f []figure
+	if b.limit != "" {
+		cheapest, dearest := 0.0, 0.0
+		for _, n := range []int{100, 1000, 5000, 15000} {
+			ours, err := b.deliveryCost(ctx, b.many(n), b.bench)
+			if err != nil {
+				return nil, err
+			}
+			c, err := b.deliveryCost(ctx, b.many(n), func(ctx context.Context, format string, args ...any) (*report.Result, error) {
+				return b.benchLimit(ctx, 1, format, args...)
+			})
+			if err != nil {
+				return nil, err
+			}
+			ratio := ours / c
+			f = append(f, figure{what: fmt.Sprintf("%s subscribers, CPU per delivery", report.Number(float64(b.many(n)))), format: micros, ours: ours, beside: c, name: "C, a send(2) each"})
+			if dearest = max(dearest, ratio); cheapest == 0 || ratio < cheapest {
+				cheapest = ratio
+			}
 		}
-		publish, err := b.publishCost(ctx, n, perSecond)
-		if err != nil {
-			return nil, err
-		}
-		costs = append(costs, r.CPU.PerDelivery-publish)
+		f = append(f, figure{what: "dearest of these, in units of C", format: times, ours: dearest, beside: cheapest, name: "the cheapest", bar: 1.15,
+			note: "in units of C, since what the kernel does for few connections stays in the processor's cache"})
 	}
-	alone, err := b.bench(ctx, "--subscribers %d --rate 6 --duration 4s", b.many(5000))
+	alone, err := b.bench(ctx, "--subscribers %d --outstanding 1 --duration 4s", b.many(5000))
 	if err != nil {
 		return nil, err
 	}
-	beside, err := b.bench(ctx, "--subscribers %d --rate 6 --duration 4s --side-rooms %d --side-subscribers 1 --side-rate 0", b.many(5000), min(b.many(10000), 10000))
+	beside, err := b.bench(ctx, "--subscribers %d --outstanding 1 --duration 4s --side-rooms %d --side-subscribers 1 --side-rate 0", b.many(5000), min(b.many(10000), 10000))
 	if err != nil {
 		return nil, err
 	}
-	return []figure{
-		{what: "dearest beside cheapest, 100 to 15,000 subscribers", format: micros, ours: slices.Max(costs), beside: slices.Min(costs), name: "the cheapest", bar: 1.15,
-			note: "without the cost of publishing, which few subscribers share"},
-		{what: "5,000 subscribers beside 10,000 other rooms", format: micros, ours: beside.CPU.PerDelivery, beside: alone.CPU.PerDelivery, name: "no other room", bar: 1.15},
-	}, nil
+	return append(f, figure{what: "5,000 subscribers beside 10,000 other rooms", format: micros, ours: beside.CPU.PerDelivery, beside: alone.CPU.PerDelivery, name: "no other room", bar: 1.15}), nil
 }
 
-// publishCost is the part of publishing in a delivery's cost where n share it.
-func (b *bencher) publishCost(ctx context.Context, n, perSecond int) (float64, error) {
-	rate := float64(perSecond) / float64(n)
-	if rate < 50 {
-		return 0, nil // far below a hundredth
-	}
-	r, err := b.bench(ctx, "--subscribers 0 --rate %g --duration 3s", rate)
+// deliveryCost is the cost of a delivery, one message at a time, without that
+// of publishing, which few subscribers share.
+func (b *bencher) deliveryCost(ctx context.Context, n int, bench func(context.Context, string, ...any) (*report.Result, error)) (float64, error) {
+	r, err := bench(ctx, "--subscribers %d --outstanding 1 --duration 3s", n)
 	if err != nil {
 		return 0, err
 	}
-	return r.CPU.PerPublish / float64(n), nil
+	if n > 2000 {
+		return r.CPU.PerDelivery, nil // publishing is less than a hundredth of it
+	}
+	publish, err := bench(ctx, "--subscribers 0 --outstanding 1 --until answered --duration 2s --settle 0")
+	if err != nil {
+		return 0, err
+	}
+	return r.CPU.PerDelivery - publish.CPU.PerPublish/float64(n), nil
 }
 
 func publishing(ctx context.Context, b *bencher) ([]figure, error) {
