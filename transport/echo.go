@@ -24,6 +24,7 @@ var echoMethods = []string{
 const (
 	echoBody    = 64 << 10
 	echoFill    = 64 << 10
+	echoWait    = 2000 // milliseconds
 	echoHeaders = 64
 	echoValue   = 200
 	echoNonce   = 64
@@ -46,7 +47,10 @@ func (s *Server) echo(c *gin.Context) {
 	if e == nil && nonce != "" && (len(nonce) > echoNonce || hub.ValidateRoom(nonce) != nil) {
 		e = codes.New(codes.BadParameter, "n is no name").WithAllowed("up to 64 bytes of A-Z a-z 0-9 . _ ~ : @ -")
 	}
-	size := 0
+	size, wait := 0, 0
+	if e == nil {
+		wait, e = read.LookupNumber(r.URL.RawQuery, "wait", 0, 0, echoWait)
+	}
 	if e == nil {
 		size, e = read.LookupNumber(r.URL.RawQuery, "size", 0, 0, echoFill)
 	}
@@ -57,6 +61,14 @@ func (s *Server) echo(c *gin.Context) {
 	if e != nil {
 		e.WriteHTTP(c.Writer)
 		return
+	}
+	if wait > 0 {
+		timer := time.NewTimer(time.Duration(wait) * time.Millisecond)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-r.Context().Done():
+		}
 	}
 	client, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

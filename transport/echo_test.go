@@ -45,7 +45,7 @@ func TestEcho(t *testing.T) {
 		{"GET", "/doctor/echo", "", 200}, {"PUT", "/doctor/echo/", "x", 200}, {"DELETE", "/doctor/echo", "", 200},
 		{"OPTIONS", "/doctor/echo", "", 200}, {"PATCH", "/doctor/echo", "x", 200}, {"HEAD", "/doctor/echo", "", 200},
 		{"GET", "/doctor/echo?n=a%20b", "", 400}, {"GET", "/doctor/echo?n=" + strings.Repeat("a", 65), "", 400},
-		{"GET", "/doctor/echo?size=65537", "", 400}, {"POST", "/doctor/echo", strings.Repeat("x", 64<<10+1), 413},
+		{"GET", "/doctor/echo?size=65537", "", 400}, {"GET", "/doctor/echo?wait=2001", "", 400}, {"GET", "/doctor/echo?wait=1", "", 200}, {"POST", "/doctor/echo", strings.Repeat("x", 64<<10+1), 413},
 		{"TRACE", "/doctor/echo", "", 405},
 	} {
 		if w := s.do(tt.method, tt.target, tt.body); w.Code != tt.want {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -217,27 +216,21 @@ func (d *doctor) arrived(ctx context.Context, room string) (map[int]int, bool) {
 }
 
 // merges finds whether two requests for one address, the second while the first
-// one waits, are taken for one: polls that end when nothing came end as far
-// apart as they began.
+// one waits, are taken for one.
 func (d *doctor) merges(ctx context.Context) bool {
-	const apart = 300 * time.Millisecond
-	path := d.once("/rooms/" + d.room("merge") + "/poll?wait=1")
-	var times [2]int64
+	path := d.once("/doctor/echo?wait=1000")
+	var ids [2]string
 	var both sync.WaitGroup
-	for i := range times {
+	for i := range ids {
 		both.Go(func() {
-			if !pause(ctx, time.Duration(i)*apart) {
-				return
-			}
-			var told struct{ Time int64 }
-			a := d.ask(ctx, d.o.Patience+time.Second, http.MethodGet, path, "")
-			if a.err == nil && a.status == http.StatusOK && json.Unmarshal(a.body, &told) == nil {
-				times[i] = told.Time
+			if pause(ctx, time.Duration(i)*300*time.Millisecond) {
+				e, _ := readEcho(d.ask(ctx, d.o.Patience+time.Second, http.MethodGet, path, ""), path)
+				ids[i] = e.ID
 			}
 		})
 	}
 	both.Wait()
-	return !slices.Contains(times[:], 0) && times[0] == times[1]
+	return ids[0] != "" && ids[0] == ids[1]
 }
 
 // pause waits, and returns false where ctx ended first.

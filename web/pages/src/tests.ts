@@ -224,15 +224,15 @@ export class Doctor {
     return undefined;
   }
 
-  /** Polls that end when nothing came end as far apart as they began, if they are two. */
+  /** Two requests for one address, the second while the first one waits. */
   private async merges(): Promise<boolean> {
-    const path = once("/rooms/" + room("merge") + "/poll?wait=1");
-    const time = async (after: number) => {
+    const path = once("/doctor/echo?wait=1000");
+    const id = async (after: number) => {
       await pause(after);
-      const answer = parse((await ask(this.times.patience + 1000, path)).text);
-      return answer && answer.time;
+      const echo = readEcho(await ask(this.times.patience + 1000, path), path);
+      return echo && echo.id;
     };
-    const [first, second] = await Promise.all([time(0), time(300)]);
+    const [first, second] = await Promise.all([id(0), id(300)]);
     return !!first && first == second;
   }
 
