@@ -220,12 +220,11 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
       names.push(name);
       presence = presence || !!options.presence;
     });
-    if (places.length) add("cursor", places);
-    if (start) {
-      add("last", start.last);
-      add("from", start.from);
-    }
-    if (presence) add("presence", 1);
+    const { last, from } = start || ({} as api.RoomOptions);
+    add("cursor", places.length ? places : null);
+    add("last", last);
+    add("from", from);
+    add("presence", presence ? 1 : null);
     add("heartbeat", this.habits.get("heartbeat") || null);
     return { rooms: names.join(), query: query.join("&") };
   }
@@ -566,9 +565,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     }
     if (!active) {
       if (this.timers.has("retry")) this.start(reason);
-    } else if (active == this.poller) {
-      this.poller.again();
-    } else if (active.kind == "websocket" || active.heard + active.heartbeat * 1000 + this.http.patience < this.env.now()) {
+    } else if (active.kind != "sse") {
       this.check(reason);
     } else if (active.heard + 5000 < this.env.now()) {
       // A stream cannot be asked whether it is there.

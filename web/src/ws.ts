@@ -100,7 +100,7 @@ export class Ws extends Line {
     this.end({
       error:
         (ours && this.refusal) ||
-        new CulvertError(ours ? "closed_" + code : "network", reason || (this.open ? "the WebSocket broke" : "no WebSocket here") + " (" + code + ")"),
+        new CulvertError(ours ? "closed_" + code : "network", reason || "WebSocket closed: " + code),
       told: ours,
       reconnect: !ours || (code >= 4100 && code < 4400) ? "backoff" : code < 4100 ? "now" : "never",
     });

@@ -1,0 +1,166 @@
+package web_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var listensOn = regexp.MustCompile(`http://[^ ]+`)
+
+// startServer builds and runs the real server, and returns its address.
+func startServer(t *testing.T) *url.URL {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "culvert")
+	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/culvert").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	cmd := exec.Command(binary, "serve", "--listen", "localhost:0")
+	words, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	lines := bufio.NewScanner(words)
+	if !lines.Scan() {
+		t.Fatal("the server says nothing")
+	}
+	address, err := url.Parse(listensOn.FindString(lines.Text()))
+	if err != nil || address.Host == "" {
+		t.Fatalf("no address in %q: %v", lines.Text(), err)
+	}
+	go io.Copy(io.Discard, words) // It ends with the server.
+	return address
+}
+
+// counted passes requests on to the server and keeps their methods.
+type counted struct {
+	proxy *httputil.ReverseProxy
+
+	mu      sync.Mutex
+	methods map[string]int // guarded by mu
+}
+
+func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	c.methods[r.Method]++
+	c.mu.Unlock()
+	c.proxy.ServeHTTP(w, r)
+}
+
+// TestBrowser runs the built files in a real browser against the real server:
+// as a module, as a classic script, in both kinds of workers, and the legacy
+// file, from a page of another origin. No request may need a preflight.
+func TestBrowser(t *testing.T) {
+	chromium := program(t, "chromium", "chromium-browser", "google-chrome")
+	server := startServer(t)
+	api := &counted{proxy: httputil.NewSingleHostReverseProxy(server), methods: make(map[string]int)}
+	api.proxy.ErrorLog = log.New(io.Discard, "", 0) // of polls that were given up
+	middle := httptest.NewServer(api)
+	defer middle.Close()
+
+	type result struct {
+		Name, Fault string
+		Transport   string
+		Got         []int
+	}
+	results := make(chan result, 16)
+	mux := http.NewServeMux()
+	mux.Handle("/", http.FileServer(http.Dir("test/browser")))
+	mux.HandleFunc("/server.js", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		io.WriteString(w, "self.server = "+"\""+middle.URL+"\";\n")
+	})
+	mux.HandleFunc("POST /result", func(_ http.ResponseWriter, r *http.Request) {
+		var one result
+		if err := json.NewDecoder(r.Body).Decode(&one); err != nil {
+			one = result{Name: "?", Fault: err.Error()}
+		}
+		results <- one
+	})
+	page := httptest.NewServer(mux)
+	defer page.Close()
+
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	profile, err := os.MkdirTemp("", "culvert-chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(profile) // Chromium's children may still write there: no t.TempDir, which minds.
+	cmd := exec.CommandContext(ctx, chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+		"--user-data-dir="+profile, "--no-first-run", "--no-default-browser-check", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--disable-extensions", "--mute-audio", "--remote-debugging-port=0", page.URL+"/")
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cancel()
+		cmd.Wait()
+	}()
+
+	want := map[string]string{
+		"module, websocket": "websocket", "module, sse": "sse", "module, poll": "poll",
+		"classic script": "websocket", "module worker": "websocket", "classic worker": "websocket", "legacy": "",
+	}
+	for len(want) > 0 {
+		select {
+		case r := <-results:
+			transport, ok := want[r.Name]
+			delete(want, r.Name)
+			if !ok || r.Fault != "" || r.Transport != transport {
+				t.Errorf("%+v", r)
+			}
+			for i, n := range r.Got {
+				if n != i {
+					t.Errorf("%s: got %v", r.Name, r.Got)
+					break
+				}
+			}
+			if len(r.Got) != 20 {
+				t.Errorf("%s: got %d messages", r.Name, len(r.Got))
+			}
+		case <-ctx.Done():
+			t.Fatalf("no word from %v", want)
+		}
+	}
+	api.mu.Lock()
+	defer api.mu.Unlock()
+	if api.methods["OPTIONS"] > 0 || api.methods["POST"] == 0 || api.methods["GET"] == 0 {
+		t.Errorf("requests: %v", api.methods)
+	}
+}
+
+// TestNode runs the client in Node against the real server, over the
+// transports that Node has without help.
+func TestNode(t *testing.T) {
+	node := program(t, "node")
+	server := startServer(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, node, "test/node.mjs", server.String()).CombinedOutput()
+	if err != nil || !strings.HasSuffix(string(out), "good\n") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}

@@ -1,0 +1,3 @@
+importScripts("/server.js", "/run.js");
+importScripts(self.server + "/culvert.global.js");
+self.run(culvert.connect, "classic worker").then(self.tell);

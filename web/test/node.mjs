@@ -1,0 +1,32 @@
+// The built client in Node, against the server whose address is the argument. It prints "good", or throws.
+import assert from "node:assert/strict";
+import { connect } from "../dist/culvert.js";
+
+process.on("unhandledRejection", (e) => {
+  throw e;
+});
+const url = process.argv[2];
+
+for (const transport of ["sse", "poll"]) {
+  const client = connect(url, { transports: [transport] });
+  const room = client.room("node" + transport, { from: "start", presence: true });
+  const seen = [];
+  const reading = (async () => {
+    for await (const m of room) if (seen.push(m.data) == 20) break;
+  })();
+  const published = await Promise.all(Array.from({ length: 20 }, (_, i) => room.publish(i)));
+  await reading;
+  assert.deepEqual(seen, Array.from({ length: 20 }, (_, i) => i));
+  assert.deepEqual(published.map((p) => p.offset), seen.map((i) => i + 1));
+  const again = await room.publish("x", { key: "k" });
+  assert.equal(again.duplicate, false);
+  assert.equal((await room.publish("x", { key: "k" })).duplicate, true);
+  await assert.rejects(room.publish("y", { key: "k" }), { code: "key_conflict" });
+  await assert.rejects(room.publish("x".repeat(100e3)), { code: "message_too_large" });
+  const page = await room.history({ limit: 3 });
+  assert.deepEqual([page.messages.length, page.more], [3, true]);
+  const here = await room.presence();
+  assert.deepEqual(here.members.map((m) => m.client), [client.id]);
+  client.close();
+}
+console.log("good");
