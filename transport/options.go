@@ -122,7 +122,7 @@ func checkOrigin(origin string) error {
 }
 
 // ownSegments are the first segments of Culvert's own paths.
-var ownSegments = [...]string{"rooms", "publish", "stats", "healthz", "readyz", "doctor"}
+var ownSegments = [...]string{"rooms", "publish", "stats", "healthz", "readyz", "doctor", "pages"}
 
 // checkBarePath checks one of BarePaths: absolute, {room} once as a whole
 // segment, and no path of Culvert's own.

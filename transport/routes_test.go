@@ -179,6 +179,8 @@ func TestOptionsValidate(t *testing.T) {
 		{BarePaths: []string{"/ws/../{room}/"}},
 		{BarePaths: []string{"/rooms/{room}/live"}},
 		{BarePaths: []string{"/healthz/{room}"}},
+		{BarePaths: []string{"/doctor/{room}"}},
+		{BarePaths: []string{"/pages/{room}/"}},
 		{BarePaths: []string{"/ws/{room}", "/ws/{room}/"}},
 		{PublishTimeout: -1},
 	}

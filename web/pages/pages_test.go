@@ -321,6 +321,12 @@ func TestKeyboard(t *testing.T) {
 	x.do(`document.querySelector("input[name=transport]").focus()`)
 	x.press("ArrowRight", "ArrowRight", "ArrowRight")
 	x.until(connectedOver("long-poll"))
+	x.do(`document.querySelector("#shell button").click()`)
+	x.until(`document.querySelector("#shell button").textContent != "Copy"`)
+	var second string
+	if err := x.run(`document.querySelector("#second").href`, &second); err != nil || second != server.URL+"/#lobby" {
+		t.Errorf("a second window opens %s (%v)", second, err)
+	}
 	for _, selector := range []string{"[role=log]#messages", "[role=status] #state", "#notice[role=alert]", "html[lang]", "main", "nav[aria-label]"} {
 		var there bool
 		if err := x.run(`!!document.querySelector(`+quote(selector)+`)`, &there); err != nil || !there {
@@ -485,6 +491,8 @@ func diagnose(t *testing.T, b *browser, address, want, verdict, picture string) 
 		add("a value is missing")
 	}
 	if want == "clear" {
+		x.do(`document.querySelector("#copy").click()`)
+		x.until(`document.querySelector("#copied").textContent != ""`)
 		x.clean(address)
 	}
 	return wrong
