@@ -167,7 +167,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     }
     this.set("connecting", reason);
     // Whether a WebSocket that broke is to be demoted is known when plain requests have been answered.
-    const doubt = this.suspect && this.habits.isShaky(this.suspect.pipe.name);
+    const doubt = this.asks() && this.suspect && this.habits.isShaky(this.suspect.pipe.name);
     if (this.allows("websocket") && !doubt && (!this.habits.isDemoted("websocket") || this.tries > 1)) this.openWs();
     if (!this.asks()) {
       if (!this.ws) this.wait(new CulvertError("network", this.why.websocket));
@@ -456,6 +456,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
       if (!/^token_/.test(error.code) || !this.http.expired()) return this.fail(error);
       // With another token, at once; and if that is no good either, not at once.
       if (pipe == this.active) this.active = undefined;
+      if (this.active) return;
       return this.tries++ ? this.wait(error) : this.start("another token");
     }
     this.why[pipe.kind] = error.message;

@@ -505,6 +505,139 @@ test("forced transports", async () => {
   assert.equal(w.client.transport, "websocket");
 });
 
+test("only WebSockets allowed, and they are short", async () => {
+  const w = start({ options: { transports: ["websocket"] } });
+  for (let i = 0; i < 6; i++) {
+    assert.ok(await w.on("websocket", 30e3), "round " + i);
+    w.server.publish({ room: "lobby", data: i });
+    await w.clock.run(1000 + 400 * i);
+    for (const s of [...w.server.sockets]) s.kill(1006);
+    await w.clock.run(100);
+  }
+  await w.on("websocket");
+  whole(w, 6);
+});
+
+test("sleep and wake, and clocks that jump", async () => {
+  for (const [ws, transport] of [["ok", "websocket"], ["refuse", "sse"]]) {
+    const w = start({ setUp: ({ network }) => (network.ws = ws) });
+    await w.on(transport);
+    await w.clock.run(5000);
+    w.clock.epoch += 1e10; // the wall clock is set
+    traffic(w, 5, 100);
+    await w.clock.run(20e3);
+    w.clock.epoch -= 3e10;
+    traffic(w, 5, 100, 5);
+    await w.clock.run(20e3);
+    const changes = w.states.length;
+    assert.equal(changes, w.states.filter((s) => s.at < 5000).length, "no change of state for a clock");
+    // An hour of sleep: no timer runs, the connections are gone.
+    w.network.freeze();
+    for (let i = 10; i < 15; i++) w.server.publish({ room: "lobby", data: i });
+    w.clock.ms += 3600e3;
+    const woke = w.clock.now();
+    await w.clock.run(60e3, () => w.got.length == 15);
+    assert.ok(w.clock.now() - woke < 5000, "up to date after " + (w.clock.now() - woke));
+    whole(w, 15);
+  }
+});
+
+test("what the browser says of the network", async () => {
+  globalThis.self = new EventTarget();
+  try {
+    const w = start({ setUp: ({ network }) => (network.on = false) });
+    await w.clock.run(120e3, () => w.client.state == "waiting" && w.clock.now() > 60e3 && w.states.at(-1).retryIn > 8000);
+    w.network.on = true;
+    self.dispatchEvent(new Event("online"));
+    const from = w.clock.now();
+    await w.on("websocket");
+    assert.ok(w.clock.now() - from < 100, "tried at once");
+    // Another network: what had been given up is tried again, at once.
+    w.network.ws = "refuse";
+    for (const s of [...w.server.sockets]) s.kill(1006);
+    await w.on("sse");
+    w.network.ws = "ok";
+    self.dispatchEvent(new Event("online"));
+    await w.on("websocket", 1000);
+    assert.equal(w.client.transport, "websocket");
+    // A connection that did not survive is noticed at once, one that did stays.
+    const states = w.states.length;
+    self.dispatchEvent(new Event("pageshow"));
+    await w.clock.run(5000);
+    assert.equal(w.states.length, states);
+    w.network.freeze();
+    self.dispatchEvent(new Event("online"));
+    const frozen = w.clock.now();
+    await w.clock.run(5000, () => w.states.length > states);
+    assert.ok(w.clock.now() - frozen < 1000);
+    w.client.close();
+    const n = w.network.count();
+    self.dispatchEvent(new Event("online"));
+    await w.clock.run(60e3);
+    assert.equal(w.network.count(), n);
+  } finally {
+    delete globalThis.self;
+  }
+});
+
+test("many rooms with long names", async () => {
+  for (const ws of ["ok", "refuse"]) {
+    const w = start({ room: "", setUp: ({ network }) => (network.ws = ws) });
+    const names = Array.from({ length: 40 }, (_, i) => "room" + i + "x".repeat(100));
+    const got = [];
+    for (const name of names) w.client.room(name).on("message", (m) => got.push(m.room));
+    await w.clock.run(10e3);
+    for (const room of names) w.server.publish({ room, data: 1 });
+    await w.clock.run(10e3);
+    assert.deepEqual([...got].sort(), [...names].sort());
+    w.server.restart(100);
+    await w.clock.run(20e3);
+    for (const room of names) w.server.publish({ room, data: 2 });
+    await w.clock.run(10e3);
+    assert.equal(got.length, 80);
+    assert.equal(w.client.transport, ws == "ok" ? "websocket" : "sse");
+  }
+});
+
+test("messages without history, and who is here", async () => {
+  for (const ws of ["ok", "refuse"]) {
+    const w = start({ setUp: ({ network }) => (network.ws = ws), roomOptions: { presence: true } });
+    await w.ready();
+    await w.clock.run(5000);
+    const seen = [];
+    w.room.on("presence", (p) => seen.push(p.event));
+    w.publish("now", { ephemeral: true });
+    for (const event of ["join", "leave", "join"])
+      for (const read of [...w.server.room("lobby").readers]) read({ type: "presence", room: "lobby", event, client: "c", since: seen.length, count: 1, time: 0 }), await w.clock.run(100);
+    await w.clock.run(1000);
+    assert.deepEqual(w.got.map((m) => [m.data, m.offset]), [["now", undefined]]);
+    assert.equal(w.acks[0].offset, undefined);
+    assert.deepEqual(seen, ["join", "leave", "join"]);
+  }
+});
+
+test("a listener that throws stops nobody else", async () => {
+  const w = start();
+  const thrown = [];
+  const { setTimeout } = globalThis;
+  globalThis.setTimeout = (f) => thrown.push(f);
+  try {
+    w.room.on("message", () => {
+      throw new Error("of the page");
+    });
+    const after = [];
+    w.room.on("message", (m) => after.push(m.data));
+    await w.on("websocket");
+    traffic(w, 3, 10);
+    await w.clock.run(1000);
+    assert.deepEqual(after, [0, 1, 2]);
+    assert.equal(thrown.length, 3);
+    assert.throws(thrown[0], /of the page/);
+  } finally {
+    globalThis.setTimeout = setTimeout;
+  }
+});
+
 test("diagnose says what the path does", async () => {
   const w = start({ setUp: ({ network }) => ((network.ws = "dead"), (network.stream = (m) => (m == "GET" ? "held" : "good"))) });
   await w.ready();
