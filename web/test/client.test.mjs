@@ -318,6 +318,27 @@ test("batches that are too large for the path are split", async () => {
   assert.equal(w.errors[0].e.code, "body_too_large");
 });
 
+test("publishes that the server cannot take are tried less and less often", async () => {
+  for (const ws of ["ok", "refuse"]) {
+    let tried = 0;
+    let well = false;
+    const w = start({ setUp: ({ network, server }) => {
+      network.ws = ws;
+      network.plain = (r) => (r.path == "/publish" ? { status: 503, body: "{}" } : null);
+      const { publish } = server;
+      server.publish = (m) => (well ? publish.call(server, m) : (tried++, { status: 503, error: { code: "store_unavailable", message: "" } }));
+    } });
+    w.publish(0);
+    await w.clock.run(60e3);
+    const tries = tried + w.network.count(0, "POST /publish");
+    assert.ok(tries >= 5 && tries <= 20, tries + " tries in a minute");
+    well = true;
+    w.network.plain = () => null;
+    await w.clock.run(21e3);
+    whole(w, 1);
+  }
+});
+
 test("gaps are told, once, on every transport", async () => {
   for (const [ws, stream] of [["ok", "good"], ["refuse", "good"], ["refuse", "held"]]) {
     const w = start({ setUp: ({ network, server }) => ((network.ws = ws), (network.stream = () => stream), (server.history = 5)) });
@@ -345,14 +366,46 @@ test("gaps are told, once, on every transport", async () => {
   }
 });
 
-test("a WebSocket that starts behind another pipe's place is asked for what is missing", async () => {
-  // The poll places the room, a message comes, and only then the WebSocket's handshake reaches the server.
-  const w = start({ setUp: ({ network }) => (network.delay = 200) });
-  await w.clock.run(810); // poll answered at 700; hello is under way
-  traffic(w, 30, 37);
-  await w.clock.run(20e3);
-  whole(w, 30);
+test("a pipe that begins past the reader's place is asked for what is missing", async () => {
+  // The first poll places the room, the next ones hang, a message comes, and only then the WebSocket's handshake
+  // reaches the server, which starts it after that message.
+  let polls = 0;
+  const w = start({ setUp: ({ network }) => ((network.delay = 50), (network.wsTrips = 20), (network.plain = (r) => (r.path.endsWith("/poll") && polls++ ? "hang" : null))) });
+  await w.clock.run(900);
+  assert.equal(w.client.transport, "poll");
+  w.server.publish({ room: "lobby", data: 0 });
+  traffic(w, 30, 37, 1);
+  await w.clock.run(1200);
   assert.equal(w.client.transport, "websocket");
+  await w.clock.run(300);
+  whole(w, 31);
+});
+
+test("a frame that was swallowed is asked for", async () => {
+  for (const ws of ["ok", "refuse"]) {
+    let swallowed = 0;
+    const w = start({ setUp: ({ network }) => ((network.ws = ws), (network.swallow = (m) => m.data == 3 && !swallowed++)) });
+    await w.on(ws == "ok" ? "websocket" : "sse");
+    traffic(w, 10, 100);
+    await w.clock.run(3000);
+    whole(w, 10, ws);
+    assert.equal(swallowed > 0, true);
+    w.server.publish({ room: "lobby", data: 10 });
+    await w.clock.run(1000);
+    whole(w, 11, ws);
+  }
+});
+
+test("a request on a connection that was forgotten is repeated on another", async () => {
+  let hung = 0;
+  const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.stream = () => "held"), (network.plain = (r) => (r.path == "/publish" && hung++ < 1 ? "hang" : null))) });
+  await w.on("poll");
+  await w.clock.run(20e3);
+  const from = w.clock.now();
+  w.publish(0);
+  await w.clock.run(10e3, () => w.acks.length);
+  assert.ok(w.clock.now() - from < 1500, "answered after " + (w.clock.now() - from));
+  assert.equal(w.network.count(from, "POST /publish"), 2);
 });
 
 test("several rooms, their places and their presence", async () => {

@@ -312,6 +312,10 @@ export class Network {
   stream = () => "good";
   /** Answers of the path's own: (request) => {status, body, headers} or "lost" (done, and the answer lost) or "twice". */
   plain = () => null;
+  /** How many trips a WebSocket's handshake takes. */
+  wsTrips = 2;
+  /** Envelopes that never arrive, of WebSockets and streams. */
+  swallow = () => false;
   /** Milliseconds after which a WebSocket is cut, whatever passes; 0: never. */
   wsAge = 0;
   /** Milliseconds without a byte after which a WebSocket is cut. */
@@ -396,7 +400,7 @@ export class Network {
     let held = [];
     const write = (m) => {
       const text = ": x\nid: 1\nevent: " + m.type + "\ndata: " + JSON.stringify(m) + "\n\n";
-      if (mode == "held") return;
+      if (mode == "held" || this.swallow(m)) return;
       if (mode != "batched") return push(text);
       held.push(text);
       if (held.length == 1) clock.setTimeout(() => (push(held.join("")), (held = [])), 500);
@@ -436,7 +440,7 @@ class Socket {
     Object.assign(this, { network, clock, server });
     network.log.push({ at: clock.now(), text: "WS " + new URL(url).pathname });
     const u = new URL(url);
-    this.later(2, () => {
+    this.later(network.wsTrips, () => {
       if (network.ws == "swallow") return;
       if (network.ws == "refuse" || !network.on || !server.up) return this.kill(1006);
       this.state = 1;
@@ -461,7 +465,7 @@ class Socket {
     if (wsIdle) this.idle = this.clock.setTimeout(() => this.kill(1006), wsIdle);
   }
   toClient(m) {
-    if (this.network.ws == "dead" || this.frozen || this.over) return;
+    if (this.network.ws == "dead" || this.frozen || this.over || this.network.swallow(m)) return;
     this.busy();
     const text = JSON.stringify(m);
     this.later(1, () => {
