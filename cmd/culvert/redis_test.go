@@ -68,6 +68,10 @@ func TestServeOnRedis(t *testing.T) {
 		if said := s.err.String(); strings.Contains(said, "hunter2") || !strings.Contains(said, "(store: redis, single "+address+"/3)") {
 			t.Errorf("log:\n%s", said)
 		}
+		// This server keeps nothing on disk, which the operator should know.
+		if said := s.err.String(); !strings.Contains(said, "level=WARN") || !strings.Contains(said, "code=persistence") {
+			t.Errorf("no warning in the log:\n%s", said)
+		}
 	}
 }
 
