@@ -3,6 +3,7 @@ package middlebox
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -224,14 +225,19 @@ func (x *exchange) fetch() (*http.Response, net.Conn, error) {
 	return nil, nil, err
 }
 
-// repeat delivers the request a second time and throws the answer away. It
-// ends with the link at the latest.
+// afterwards is how long a repeat may go on after its client has left.
+const afterwards = 2 * time.Second
+
+// repeat delivers the request a second time and throws the answer away. A
+// client that has its answer, and leaves, does not take the repeat with it.
 func (x *exchange) repeat() {
-	upstream, err := x.link.dial(x.address)
+	upstream, err := x.box.dial(x.box.ctx, x.address)
 	if err != nil {
 		return
 	}
-	defer x.link.drop(upstream)
+	defer upstream.Close()
+	defer context.AfterFunc(x.box.ctx, func() { _ = upstream.Close() })()
+	defer context.AfterFunc(x.link.ctx, func() { _ = upstream.SetDeadline(time.Now().Add(afterwards)) })()
 	if _, err := upstream.Write(x.head(upgrades(x.request) && x.options.Upgrade == UpgradePass)); err != nil {
 		return
 	}
