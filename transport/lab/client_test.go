@@ -303,16 +303,28 @@ func (p *path) publishOnce(ctx context.Context, room, key, data string) (result,
 
 // history is all of a room.
 func (p *path) history(ctx context.Context, room string) ([]envelope, error) {
-	resp, done, err := p.do(ctx, http.MethodGet, fmt.Sprintf("%s/rooms/%s/history?after=0&limit=1000&n=%d", p.url, room, nonce.Add(1)), "", "")
-	if err != nil {
-		return nil, err
+	var all []envelope
+	for after := "0"; ; {
+		resp, done, err := p.do(ctx, http.MethodGet, fmt.Sprintf("%s/rooms/%s/history?after=%s&limit=1000&n=%d", p.url, room, after, nonce.Add(1)), "", "")
+		if err != nil {
+			return nil, err
+		}
+		var page struct {
+			Messages []envelope
+			Cursor   string
+			More     bool
+		}
+		err = json.NewDecoder(resp.Body).Decode(&page)
+		done()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Messages...)
+		if !page.More {
+			return all, nil
+		}
+		after = page.Cursor
 	}
-	defer done()
-	var page struct {
-		Messages []envelope `json:"messages"`
-	}
-	err = json.NewDecoder(resp.Body).Decode(&page)
-	return page.Messages, err
 }
 
 // ledger compares what arrived with what was sent, which was 0, 1, 2, …

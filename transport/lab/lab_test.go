@@ -23,6 +23,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,12 +40,38 @@ func TestMain(m *testing.M) {
 	}
 	// Rows mostly wait; as many as there are cores would take half an hour.
 	if f := flag.Lookup("test.parallel"); f != nil && !given("test.parallel") {
-		_ = f.Value.Set("8")
+		_ = f.Value.Set("10")
 	}
 	code := m.Run()
+	atEnd.run()
 	tables()
 	built.remove()
 	os.Exit(code)
+}
+
+// atEnd is what is undone after the last test.
+var atEnd ending
+
+type ending struct {
+	mu   sync.Mutex
+	undo []func() // guarded by mu
+}
+
+func (e *ending) run() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, f := range slices.Backward(e.undo) {
+		f()
+	}
+}
+
+// lasting is a test whose cleanups wait for the end of all tests.
+type lasting struct{ testing.TB }
+
+func (lasting) Cleanup(f func()) {
+	atEnd.mu.Lock()
+	defer atEnd.mu.Unlock()
+	atEnd.undo = append(atEnd.undo, f)
 }
 
 func given(name string) bool {

@@ -14,6 +14,7 @@ import (
 // TestMisbehaviour shows that what stands between does what its row says, to an
 // origin that takes no measures.
 func TestMisbehaviour(t *testing.T) {
+	t.Parallel()
 	for _, r := range rows {
 		if r.misbehaves == nil {
 			continue

@@ -53,6 +53,7 @@ func (p *path) ask(t *testing.T, room, cursor string, wait int, headers ...strin
 // asked twice gives the same twice, one that waits alone is woken, and pollers
 // do not get each other's answers.
 func TestPolls(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		start func(testing.TB, string) *path

@@ -36,13 +36,19 @@ func (p *path) probe(ctx context.Context, direct *path, f form, room string) (ou
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// From a place that is known, so that it does not matter which comes first,
+	// the reader or the message.
+	begin, err := direct.newest(ctx, room)
+	if err != nil {
+		return "", err
+	}
 	type arrival struct {
 		kind string
 		err  error
 	}
 	arrivals := make(chan arrival, 16)
 	go func() {
-		err := p.open(ctx, f, room, "", patience, func(e envelope) bool {
+		err := p.open(ctx, f, room, begin, 2*patience, func(e envelope) bool {
 			arrivals <- arrival{kind: e.Type}
 			return true
 		})
@@ -99,6 +105,13 @@ func (p *path) probe(ctx context.Context, direct *path, f form, room string) (ou
 		}
 	}
 	return good, nil
+}
+
+// newest is the cursor of what comes from now on.
+func (p *path) newest(ctx context.Context, room string) (string, error) {
+	var cursor string
+	err := p.open(ctx, poll, room, "", 0, func(e envelope) bool { cursor = e.Cursor; return true })
+	return cursor, err
 }
 
 // probeWS is the proof by round trip, with a frame of 16 KiB each way.

@@ -26,6 +26,9 @@ type row struct {
 	// does is what becomes of Culvert's ways of reading, where that is not "good".
 	// Polls must always be good.
 	does map[form]outcome
+	// reach are the transports to one of which the client should come; nil: what
+	// follows from does.
+	reach []string
 }
 
 // Ways of reading that do not work, put together.
@@ -187,12 +190,20 @@ var rows = []row{
 	}, {
 		number: 12, name: "nginx, 4 KB lumps", start: nginxWith("proxy_ignore_headers X-Accel-Buffering;", "", ""),
 		misbehaves: holds("GET", "text/event-stream"), does: without(noWS, all(held, streams...)),
+		// The client's last try has 16 KB of filling, and the lab's messages push
+		// its events out.
+		reach: []string{"poll", "sse"},
 	}, {
 		number: 12, name: "own proxy, lumps of 4 KB", start: boxWith(middlebox.Options{Upgrade: middlebox.UpgradeRefuse, Lumps: 4 << 10, Held: middlebox.Streams}),
 		misbehaves: holds("GET", "text/event-stream"), does: without(noWS, all(held, streams...)),
+		// The client's last try has 16 KB of filling, and the lab's messages push
+		// its events out.
+		reach: []string{"poll", "sse"},
 	}, {
 		number: 12, name: "own proxy, first 2 KB held", start: boxWith(middlebox.Options{Upgrade: middlebox.UpgradeRefuse, HoldFirst: 2 << 10, Held: middlebox.Streams}),
 		does: without(noWS, all(held, streams...)),
+		// The client's last try has 16 KB of filling.
+		reach: []string{"sse"},
 	}, {
 		number: 12, name: "own proxy, what comes in 5 s goes together", start: boxWith(middlebox.Options{Upgrade: middlebox.UpgradeRefuse, Batch: 5 * time.Second, Held: middlebox.Streams}),
 		misbehaves: holds("GET", "text/event-stream"), does: without(noWS, all(held, streams...)),
@@ -377,12 +388,14 @@ request_header_access Other deny all`})
 		name: "own proxy, 150 ms each way and jitter", start: boxWith(middlebox.Options{Delay: 150 * time.Millisecond, Jitter: 50 * time.Millisecond, Seed: 1}),
 	}, {
 		name: "own proxy, 32 KB a second", start: boxWith(middlebox.Options{BytesPerSecond: 32 << 10}),
+		reach: []string{"websocket", "sse"},
 	}, {
 		name: "own proxy, a tenth of the requests answered 503", start: boxWith(middlebox.Options{Upgrade: middlebox.UpgradeRefuse, Seed: 3,
 			Answer: &middlebox.Answer{Status: 503, Header: http.Header{"Retry-After": {"0"}}, Share: 0.1}}),
 		does: noWS,
 	}, {
 		name: "own proxy, connections die at 20 KB", start: boxWith(middlebox.Options{KillAtBytes: 20 << 10}),
-		does: all(broken, ws),
+		does:  all(broken, ws),
+		reach: []string{"websocket", "sse", "poll"},
 	},
 }

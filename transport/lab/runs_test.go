@@ -28,13 +28,14 @@ var scripts embed.FS
 type task struct {
 	URL        string   `json:"url"`
 	Room       string   `json:"room"`
-	Messages   int      `json:"messages"`          // that it publishes, and that come from elsewhere
-	Every      int      `json:"every"`             // milliseconds between its publishes
-	Patience   int      `json:"patience"`          // milliseconds it waits for messages and answers
-	Late       int      `json:"late,omitempty"`    // messages after the lab's word "silence"
-	Traffic    bool     `json:"traffic,omitempty"` // one publish after that word
-	Reach      []string `json:"reach,omitempty"`   // transports to wait for at the end
-	Settle     int      `json:"settle,omitempty"`  // milliseconds to wait for them
+	Messages   int      `json:"messages"`         // that it publishes, and that come from elsewhere
+	Every      int      `json:"every"`            // milliseconds between its publishes
+	Patience   int      `json:"patience"`         // milliseconds it waits for messages and answers
+	Late       int      `json:"late"`             // messages from elsewhere after the lab's word
+	Traffic    int      `json:"traffic"`          // of its own after that word
+	Back       bool     `json:"back,omitempty"`   // it waits for the transports again at the end
+	Reach      []string `json:"reach,omitempty"`  // transports to wait for at the end
+	Settle     int      `json:"settle,omitempty"` // milliseconds to wait for them
 	Transports []string `json:"transports,omitempty"`
 	Client     string   `json:"client,omitempty"` // a page's; "": the one that the server has
 }
@@ -52,14 +53,12 @@ type report struct {
 		Offset    int64
 		Duplicate bool
 	}
-	Gaps   int
-	States []struct {
-		At   int
-		What string
-	}
+	Gaps      int
+	States    []string // as it was told of them
 	Failures  []string
 	First     float64
 	Transport string
+	Back      string // the transport after all
 	State     string
 	Took      float64
 	WebSocket string
@@ -87,7 +86,9 @@ type word struct {
 type run struct {
 	words  chan word // closed at its end
 	goOn   func()
-	finish func() // ends it, whatever it does; may be called twice
+	finish func()        // ends it, whatever it does; may be called twice
+	ends   bool          // words is closed when it has ended by itself
+	look   func() string // what there is of the report; nil: nobody can see
 }
 
 // wait returns the next word of a kind, passing over others but faults.
@@ -107,6 +108,25 @@ func (r *run) wait(ctx context.Context, what string) (word, error) {
 			return word{}, fmt.Errorf("no word %q from the client: %w", what, ctx.Err())
 		}
 	}
+}
+
+// leftovers tells what still happened after the last word: a client that was
+// closed leaves nothing behind that could keep its program running.
+func (r *run) leftovers(ctx context.Context) error {
+	for r.ends {
+		select {
+		case w, ok := <-r.words:
+			if !ok {
+				return nil
+			}
+			if w.What == "fault" {
+				return errors.New(w.Text)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // runtime is where the client runs.
@@ -192,7 +212,7 @@ func (n *node) begin(t testing.TB, p *path, k task) (*run, error) {
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
-	r := &run{words: make(chan word, 1000)}
+	r := &run{words: make(chan word, 1000), ends: true}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -299,7 +319,7 @@ func (c *chromium) begin(_ testing.TB, p *path, k task) (*run, error) {
 	id := fmt.Sprint(c.last)
 	c.runs[id] = one
 	c.mu.Unlock()
-	shut, err := c.browser.open(c.pages.URL+"/page.html?id="+id, p.proxy)
+	page, err := c.browser.open(c.pages.URL+"/page.html?id="+id, p.proxy)
 	if err != nil {
 		return nil, err
 	}
@@ -313,21 +333,25 @@ func (c *chromium) begin(_ testing.TB, p *path, k task) (*run, error) {
 				delete(c.runs, id)
 				c.mu.Unlock()
 				close(one.ended)
-				shut()
+				page.close()
 			})
 		},
+		look: func() string { return page.evaluate("document.visibilityState + JSON.stringify(globalThis.labReport)") },
 	}, nil
 }
 
-// startSlots bound how many clients start at a time, so that their time to the
-// first message is theirs and not the machine's.
-var startSlots = make(chan struct{}, 2)
+// slots bound how many do something at a time.
+type slots chan struct{}
 
-func takeSlot(ctx context.Context) (release func(), err error) {
+// What takes the machine's time: starting a client, and its way to the first
+// message, whose time is to be its own.
+var loading, connecting = make(slots, 4), make(slots, 2)
+
+func (s slots) take(ctx context.Context) (release func(), err error) {
 	select {
-	case startSlots <- struct{}{}:
+	case s <- struct{}{}:
 		var once sync.Once
-		return func() { once.Do(func() { <-startSlots }) }, nil
+		return func() { once.Do(func() { <-s }) }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -7,6 +7,7 @@ export async function run(connect, task, go, say) {
   const began = {}; // by what
   const now = () => performance.now();
   const report = { arrivals: [], acks: [], gaps: 0, states: [], failures: [], first: -1 };
+  globalThis.labReport = report; // for the lab to look at where no report comes
   await go("start");
   began.connect = now();
   const client = connect(task.url, task.transports ? { transports: task.transports } : {});
@@ -14,15 +15,19 @@ export async function run(connect, task, go, say) {
   const room = client.room(task.room, { from: "start" });
   room.on("gap", () => { report.gaps++; });
   const done = new Promise((resolve) => {
-    const expected = task.messages * 2 + (task.late || 0);
+    const expected = task.messages * 2 + task.late + task.traffic;
     room.on("message", (m) => {
       if (report.first < 0) { report.first = now() - began.connect; say({ what: "first", at: report.first }); }
       report.arrivals.push({ data: m.data, offset: m.offset, at: now() - began.connect });
-      if (task.late) say({ what: "arrival", data: m.data });
+      if (task.late && m.data.down >= task.messages) say({ what: "arrival", data: m.data });
       if (report.arrivals.length >= expected) resolve();
     });
   });
   const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  const within = (ms, promise) => {
+    let timer;
+    return Promise.race([promise, new Promise((resolve) => { timer = setTimeout(resolve, ms); })]).finally(() => clearTimeout(timer));
+  };
   const publish = async (data) => {
     try {
       const r = await room.publish(data);
@@ -36,21 +41,22 @@ export async function run(connect, task, go, say) {
     publishing.push(publish({ up: i }));
     if (task.every) await pause(task.every);
   }
-  await Promise.race([Promise.all(publishing), pause(task.patience)]);
+  await within(task.patience, Promise.all(publishing));
   // Gives it time to climb.
   const settle = async () => {
     const until = now() + task.settle;
     while (now() < until && task.reach && !task.reach.includes(client.transport)) await pause(50);
-    report.transport = String(client.transport);
+    return String(client.transport);
   };
   if (task.late) {
-    await settle();
+    report.transport = await settle();
     // The silence is the lab's; traffic is ours to add.
     await go("silence");
-    if (task.traffic) publishing.push(publish({ up: task.messages }));
+    for (let i = 0; i < task.traffic; i++) publishing.push(publish({ up: task.messages + i }));
   }
-  await Promise.race([Promise.all([done, ...publishing]), pause(task.patience)]);
-  if (!task.late) await settle();
+  await within(task.patience, Promise.all([done, ...publishing]));
+  if (!task.late) report.transport = await settle();
+  else if (task.back) report.back = await settle();
   report.state = String(client.state);
   report.took = now() - began.connect;
   client.close();
