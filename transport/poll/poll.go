@@ -46,7 +46,8 @@ type Handler struct {
 	o       Options
 	buffers sync.Pool // of *[]byte
 
-	running sync.WaitGroup
+	running sync.WaitGroup // what goes on, and one more until Close
+	closed  sync.Once
 	closing atomic.Bool
 
 	mu sync.Mutex
@@ -71,6 +72,7 @@ func New(h Hub, o Options) *Handler {
 	p := &Handler{hub: h, o: o, parked: make(map[*parked]struct{}), listeners: make(map[*http.Server]*listener)}
 	p.parker, _ = h.(Parker)
 	p.buffers.New = func() any { return new([]byte) }
+	p.running.Add(1)
 	return p
 }
 
@@ -201,6 +203,7 @@ func (p *Handler) Close() {
 	for _, l := range listeners {
 		l.Close()
 	}
+	p.closed.Do(p.running.Done)
 	p.running.Wait()
 }
 

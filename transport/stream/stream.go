@@ -47,7 +47,8 @@ type Options struct {
 // Handler serves streams.
 type Handler struct {
 	o       Options
-	running sync.WaitGroup
+	running sync.WaitGroup // the connections, and one more until Wait
+	waited  sync.Once
 }
 
 // New makes a handler.
@@ -64,12 +65,17 @@ func New(o Options) *Handler {
 	if o.SubscribeTimeout <= 0 {
 		o.SubscribeTimeout = 5 * time.Second
 	}
-	return &Handler{o: o}
+	h := &Handler{o: o}
+	h.running.Add(1)
+	return h
 }
 
 // Wait returns when no connection that was taken over is left. The hub ends
 // them.
-func (h *Handler) Wait() { h.running.Wait() }
+func (h *Handler) Wait() {
+	h.waited.Do(h.running.Done)
+	h.running.Wait()
+}
 
 // kind is what differs between the two transports.
 type kind struct {

@@ -66,7 +66,8 @@ const handshakeTimeout = 10 * time.Second
 type Handler struct {
 	o        Options
 	upgrader websocket.Upgrader
-	running  sync.WaitGroup
+	running  sync.WaitGroup // the connections, and one more until Wait
+	waited   sync.Once
 }
 
 // New makes a handler.
@@ -93,7 +94,7 @@ func New(o Options) *Handler {
 		o.CommandTimeout = 15 * time.Second
 	}
 	o.Publish = o.Publish.WithDefaults()
-	return &Handler{o: o, upgrader: websocket.Upgrader{
+	h := &Handler{o: o, upgrader: websocket.Upgrader{
 		HandshakeTimeout: handshakeTimeout,
 		ReadBufferSize:   512,
 		// Nothing is ever written through gorilla but the handshake, which
@@ -105,10 +106,15 @@ func New(o Options) *Handler {
 			codes.New(codes.BadUpgrade, reason.Error()).WriteHTTP(w)
 		},
 	}}
+	h.running.Add(1)
+	return h
 }
 
 // Wait returns when no connection is left. The hub ends them.
-func (h *Handler) Wait() { h.running.Wait() }
+func (h *Handler) Wait() {
+	h.waited.Do(h.running.Done)
+	h.running.Wait()
+}
 
 // Serve upgrades the request and serves the connection. It returns after the
 // handshake; a refusal by the hub is told on the WebSocket.
