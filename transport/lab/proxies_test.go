@@ -155,11 +155,26 @@ func tinyproxyForward(t testing.TB, upstream string, s setting) *path {
 	p := launch(t, "tinyproxy.conf", upstream, s, func(_ *setting, file string) (string, []string) {
 		return program, []string{"-d", "-c", file}
 	})
+	return forward(t, upstream, p)
+}
+
+// forward makes a path of a proxy that the client is told to use.
+func forward(t testing.TB, upstream string, p *path) *path {
+	t.Helper()
 	proxy, err := url.Parse(p.url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &path{url: "http://" + upstream, proxy: proxy}
+	return &path{url: "http://" + upstream, proxy: proxy, boxes: p.boxes}
+}
+
+// squidForward has the rules of Debian's configuration.
+func squidForward(t testing.TB, upstream string) *path {
+	program := program(t, "squid")
+	p := launch(t, "squid-forward.conf", upstream, setting{}, func(_ *setting, file string) (string, []string) {
+		return program, []string{"-N", "-f", file}
+	})
+	return forward(t, upstream, p)
 }
 
 // privoxy has Debian's actions and filters, and takes requests that were meant
@@ -217,6 +232,17 @@ func box(t testing.TB, upstream string, o middlebox.Options) *path {
 	}
 	t.Cleanup(b.Close)
 	return &path{url: b.URL(), boxes: []*middlebox.Box{b}}
+}
+
+// boxForward is one that the client is told to use.
+func boxForward(t testing.TB, upstream string) *path {
+	t.Helper()
+	b, err := middlebox.Start(middlebox.Config{Forward: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return forward(t, upstream, &path{url: b.URL(), boxes: []*middlebox.Box{b}})
 }
 
 // iptables adds a rule to the network namespace of this process, which must be

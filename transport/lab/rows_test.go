@@ -29,6 +29,9 @@ type row struct {
 	// reach are the transports to one of which the client should come; nil: what
 	// follows from does.
 	reach []string
+	// every is the time between two messages of a client's run, rest a silence
+	// amid them: for what happens with time. 0: 50 ms, none.
+	every, rest time.Duration
 }
 
 // Ways of reading that do not work, put together.
@@ -159,22 +162,22 @@ var rows = []row{
 		does: all(broken, ws),
 	}, {
 		number: 6, name: "own proxy, WebSocket ends at 5 s", start: boxWith(middlebox.Options{WebSocketAge: 5 * time.Second}),
-		misbehaves: endsAfter(5 * time.Second),
+		misbehaves: endsAfter(5 * time.Second), every: 300 * time.Millisecond,
 	}, {
 		number: 7, name: "nginx, proxy_read_timeout 2s", start: nginxWith(websocketWay+"proxy_read_timeout 2s;", websocketMap, ""),
-		misbehaves: endsAfter(2 * time.Second),
+		misbehaves: endsAfter(2 * time.Second), rest: 5 * time.Second,
 	}, {
 		number: 7, name: "haproxy, timeout tunnel 2s",
 		start: func(t testing.TB, upstream string) *path {
 			return haproxy(t, upstream, setting{Global: "timeout tunnel 2s"})
 		},
-		misbehaves: endsAfter(2 * time.Second),
+		misbehaves: endsAfter(2 * time.Second), rest: 5 * time.Second,
 	}, {
 		number: 8, name: "conntrack forgets after 5 s", namespace: true, start: forgets(5),
-		misbehaves: forgotten(5 * time.Second),
+		misbehaves: forgotten(5 * time.Second), rest: 8 * time.Second,
 	}, {
 		number: 8, name: "own proxy, forgets after 5 s idle", start: boxWith(middlebox.Options{IdleTimeout: 5 * time.Second, IdleForget: true}),
-		misbehaves: forgotten(5 * time.Second),
+		misbehaves: forgotten(5 * time.Second), rest: 8 * time.Second,
 	}, {
 		number: 10, name: "privoxy, filters all text",
 		start: func(t testing.TB, upstream string) *path {
@@ -241,10 +244,10 @@ var rows = []row{
 		number: 15, name: "haproxy, delays small chunks", start: plain(haproxy),
 	}, {
 		number: 16, name: "nginx, proxy_read_timeout 10s", start: nginxWith("proxy_read_timeout 10s;", "", ""),
-		misbehaves: capsAt(10*time.Second, 504), does: noWS,
+		misbehaves: capsAt(10*time.Second, 504), does: noWS, rest: 12 * time.Second,
 	}, {
 		number: 16, name: "own proxy, responses cut at 3 s", start: boxWith(middlebox.Options{Upgrade: middlebox.UpgradeRefuse, CapResponse: 3 * time.Second}),
-		misbehaves: capsAt(3*time.Second, 504), does: noWS,
+		misbehaves: capsAt(3*time.Second, 504), does: noWS, every: 200 * time.Millisecond, rest: 5 * time.Second,
 	}, {
 		number: 17, name: "apache, HTTP/1.0 upstream",
 		start: func(t testing.TB, upstream string) *path {
@@ -368,6 +371,10 @@ request_header_access Other deny all`})
 		// A browser opens a WebSocket through a proxy with CONNECT.
 		misbehaves: websocketIs(broken), does: all(broken, ws),
 	}, {
+		number: 27, name: "squid as Debian ships it, CONNECT only to 443",
+		start:      squidForward,
+		misbehaves: websocketIs(broken), does: all(broken, ws),
+	}, {
 		number: 29, name: "caddy, HTTP/2 to the client",
 		start: func(t testing.TB, upstream string) *path {
 			return caddy(t, upstream, setting{More: "https", Way: "tls internal"})
@@ -383,8 +390,17 @@ request_header_access Other deny all`})
 			}
 		},
 	},
-	// Not in the catalogue: networks.
+	// Not in the catalogue: networks, and much at once.
 	{
+		name: "own proxy, one that the browser is told to use", start: boxForward,
+	}, {
+		name: "own proxy, much at once",
+		start: boxWith(middlebox.Options{Upgrade: middlebox.UpgradeStrip, HTTP10: true, Hold: middlebox.HoldResponse, Repeat: middlebox.RepeatAll,
+			Strip: []string{"Authorization", "Cookie", "Accept", "Idempotency-Key", "Last-Event-ID", "Content-Type"}, Methods: []string{"GET", "POST"},
+			MaxURL: 1 << 10, MaxBody: 4 << 10, Loss: 0.3, LossStatus: 502, Cache: 30 * time.Second,
+			Delay: 50 * time.Millisecond, Jitter: 20 * time.Millisecond, CapResponse: 10 * time.Second, Seed: 4}),
+		does: without(noWS, all(held, streams...)),
+	}, {
 		name: "own proxy, 150 ms each way and jitter", start: boxWith(middlebox.Options{Delay: 150 * time.Millisecond, Jitter: 50 * time.Millisecond, Seed: 1}),
 	}, {
 		name: "own proxy, 32 KB a second", start: boxWith(middlebox.Options{BytesPerSecond: 32 << 10}),

@@ -30,6 +30,7 @@ type task struct {
 	Room       string   `json:"room"`
 	Messages   int      `json:"messages"`         // that it publishes, and that come from elsewhere
 	Every      int      `json:"every"`            // milliseconds between its publishes
+	Rest       int      `json:"rest,omitempty"`   // milliseconds of silence amid them
 	Patience   int      `json:"patience"`         // milliseconds it waits for messages and answers
 	Late       int      `json:"late"`             // messages from elsewhere after the lab's word
 	Traffic    int      `json:"traffic"`          // of its own after that word

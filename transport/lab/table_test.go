@@ -90,6 +90,11 @@ func markdown(all []finding) string {
 		return strings.Compare(a.Row+a.Runtime, b.Row+b.Runtime)
 	})
 	var b strings.Builder
+	b.WriteString("# What the lab found\n\n" +
+		"Made by `LAB_TABLE=transport/lab/RESULTS.md go test ./transport/lab`. A row begins with the number of the catalogue that it\n" +
+		"reproduces. Every run has 40 messages from the client and 40 to it. First message: after `connect()`. Noticed: from the moment\n" +
+		"of silence to the next message. The last column is the worst of: messages delivered, own messages delivered, publishes answered,\n" +
+		"messages kept by the server.\n")
 	table := ""
 	for _, f := range all {
 		if f.Table != table {

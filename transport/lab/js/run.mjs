@@ -40,6 +40,7 @@ export async function run(connect, task, go, say) {
   for (let i = 0; i < task.messages; i++) {
     publishing.push(publish({ up: i }));
     if (task.every) await pause(task.every);
+    if (task.rest && i == task.messages / 2) await pause(task.rest);
   }
   await within(task.patience, Promise.all(publishing));
   // Gives it time to climb.
