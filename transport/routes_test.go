@@ -81,6 +81,11 @@ func TestRoutes(t *testing.T) {
 		{"HEAD", "/healthz", nil, "200"},
 		{"GET", "/readyz", nil, "200"},
 		{"HEAD", "/readyz", nil, "200"},
+		{"HEAD", "/stats", nil, "200"},
+		{"HEAD", "/rooms/a/history", nil, "200"},
+		{"HEAD", "/rooms/a/history?limit=x", nil, "400"},
+		{"HEAD", "/rooms/a/presence", nil, "200"},
+		{"HEAD", "/rooms/a/stats", nil, "200"},
 		{"GET", "/ws/chat/lobby", upgrade, "bare ws of lobby"},
 		{"GET", "/ws/chat/lobby", nil, "426"},
 		{"GET", "/ws/chat/a,b", upgrade, "bare ws of a,b"},
@@ -92,6 +97,8 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/rooms/a/b/poll", nil, "404"},
 		{"GET", "/favicon.ico", nil, "404"},
 		{"HEAD", "/rooms/a", nil, "405"},
+		{"HEAD", "/rooms/a/poll", nil, "405"},
+		{"HEAD", "/rooms/a/sse", nil, "405"},
 		{"PUT", "/rooms/a", nil, "405"},
 		{"DELETE", "/rooms/a", nil, "405"},
 		{"POST", "/rooms/a/history", nil, "405"},
@@ -129,7 +136,7 @@ func TestRoutes(t *testing.T) {
 
 func TestMethodsAreNamed(t *testing.T) {
 	s := newService(t, Options{})
-	for target, want := range map[string]string{"/rooms/a": "GET POST", "/publish": "POST", "/healthz": "GET HEAD", "/rooms/a/poll": "GET POST", "/rooms/a/ws/": "GET"} {
+	for target, want := range map[string]string{"/rooms/a": "GET POST", "/publish": "POST", "/healthz": "GET HEAD", "/rooms/a/poll": "GET POST", "/rooms/a/ws/": "GET", "/rooms/a/history": "GET HEAD"} {
 		w := s.do("PATCH", target, "")
 		a := s.decode(w, 405)
 		allow := w.Header().Get("Allow")

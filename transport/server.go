@@ -120,7 +120,7 @@ func (s *Server) routes() (engine *gin.Engine, err error) {
 		}
 	}
 	handle("/publish", s.publishMany, http.MethodPost)
-	handle("/stats", s.stats, http.MethodGet)
+	handle("/stats", s.stats, http.MethodGet, http.MethodHead)
 	handle("/healthz", s.healthz, http.MethodGet, http.MethodHead)
 	handle("/readyz", s.readyz, http.MethodGet, http.MethodHead)
 	handle("/rooms/:rooms", s.publishOne, http.MethodPost)
@@ -129,9 +129,9 @@ func (s *Server) routes() (engine *gin.Engine, err error) {
 	handle("/rooms/:rooms/sse", s.readSSE, http.MethodGet, http.MethodPost)
 	handle("/rooms/:rooms/stream", s.readNDJSON, http.MethodGet, http.MethodPost)
 	handle("/rooms/:rooms/poll", s.readPoll, http.MethodGet, http.MethodPost)
-	handle("/rooms/:rooms/history", s.history, http.MethodGet)
-	handle("/rooms/:rooms/presence", s.presence, http.MethodGet)
-	handle("/rooms/:rooms/stats", s.roomStats, http.MethodGet)
+	handle("/rooms/:rooms/history", s.history, http.MethodGet, http.MethodHead)
+	handle("/rooms/:rooms/presence", s.presence, http.MethodGet, http.MethodHead)
+	handle("/rooms/:rooms/stats", s.roomStats, http.MethodGet, http.MethodHead)
 	handle("/doctor/echo", s.echo, echoMethods...)
 	for _, path := range s.o.BarePaths {
 		handle(strings.ReplaceAll(strings.TrimSuffix(path, "/"), "{room}", ":room"), s.readBarePath, http.MethodGet)

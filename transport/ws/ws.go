@@ -103,6 +103,7 @@ func New(o Options) *Handler {
 		WriteBufferPool: new(sync.Pool),
 		CheckOrigin:     func(*http.Request) bool { return true }, // decided before
 		Error: func(w http.ResponseWriter, _ *http.Request, _ int, reason error) {
+			w.Header().Set("Sec-WebSocket-Version", "13") // what a client of another version is to come back with
 			codes.New(codes.BadUpgrade, reason.Error()).WriteHTTP(w)
 		},
 	}}

@@ -392,14 +392,36 @@ func TestBadHandshake(t *testing.T) { readers(t, testBadHandshake) }
 
 func testBadHandshake(t *testing.T, pl *poller.Poller) {
 	s := start(t, loopback(t), hub.Options{}, ws.Options{Poller: pl})
-	res, err := http.Get("http://" + s.network.Addr().String() + "/rooms/a")
-	if err != nil {
-		t.Fatal(err)
+	good := map[string]string{
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
 	}
-	defer res.Body.Close()
-	var body struct{ Error codes.Error }
-	if err := json.NewDecoder(res.Body).Decode(&body); err != nil || res.StatusCode != 400 || body.Error.Code != codes.BadUpgrade {
-		t.Errorf("%d %+v %v", res.StatusCode, body, err)
+	for _, tt := range []struct{ name, value string }{
+		{"Connection", ""}, {"Upgrade", ""}, {"Sec-WebSocket-Version", ""}, {"Sec-WebSocket-Version", "8"}, {"Sec-WebSocket-Version", "14"},
+		{"Sec-WebSocket-Key", ""}, {"Sec-WebSocket-Key", "short"},
+	} {
+		for _, path := range []string{"/rooms/a", "/rooms/bad!", "/page/a"} {
+			r, err := http.NewRequest(http.MethodGet, "http://"+s.network.Addr().String()+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, value := range good {
+				r.Header.Set(name, value)
+			}
+			r.Header.Del(tt.name)
+			if tt.value != "" {
+				r.Header.Set(tt.name, tt.value)
+			}
+			res, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var body struct{ Error codes.Error }
+			err = json.NewDecoder(res.Body).Decode(&body)
+			res.Body.Close()
+			if err != nil || res.StatusCode != 400 || body.Error.Code != codes.BadUpgrade || res.Header.Get("Sec-WebSocket-Version") != "13" {
+				t.Errorf("%s with %s: %q: %d %v %+v %v", path, tt.name, tt.value, res.StatusCode, res.Header, body, err)
+			}
+		}
 	}
 }
 
