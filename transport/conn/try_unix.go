@@ -14,7 +14,7 @@ type trier struct {
 	p     []byte
 	n     int
 	err   error
-	write func(fd uintptr) bool
+	write func(fd uintptr)
 }
 
 // newTrier is nil for connections without a descriptor of their own: TLS has
@@ -29,11 +29,11 @@ func newTrier(nc net.Conn) *trier {
 		return nil
 	}
 	t := &trier{raw: raw}
-	t.write = func(fd uintptr) bool {
+	t.write = func(fd uintptr) {
 		for {
 			t.n, t.err = write(int(fd), t.p)
 			if t.err != syscall.EINTR {
-				return true // whatever it is: never wait
+				return
 			}
 		}
 	}
@@ -42,13 +42,15 @@ func newTrier(nc net.Conn) *trier {
 
 // tryWrite writes what the descriptor takes at once. Going through RawConn
 // keeps the runtime's own protection against a descriptor that is closed and
-// used again meanwhile.
+// used again meanwhile. Its Control is enough: what its Write does besides,
+// looking at deadlines and keeping writers apart, is for writers who wait, and
+// the hub sees to it that there is only one.
 func (t *trier) tryWrite(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
 	t.p = p
-	err := t.raw.Write(t.write)
+	err := t.raw.Control(t.write)
 	t.p = nil
 	switch {
 	case err != nil:
