@@ -15,62 +15,67 @@ import (
 // connection does not take everything, a pump goroutine becomes the owner,
 // writes on, and gives the subscriber back when nothing is left.
 type Subscriber struct {
-	// set once
-	hub       *Hub
-	conn      Conn // nil for a poll
-	form      int
-	framing   Framing
-	transport string
-	client    string
-	from      string
-	heartbeat time.Duration
-	endOnGap  bool
-	turn      func(now time.Time)
-	wake      chan struct{} // polls only: something may have come
-	ending    chan struct{} // closed by End
-	done      chan struct{} // closed when it has left every room
+	// What every delivery looks at comes first, in as few cache lines as can be:
+	// with thousands of subscribers each line costs more than what is done with it.
 
 	mu sync.Mutex // before a room's mu
 	// guarded by mu
 	held       bool // until Start nobody writes
 	pumping    bool // a pump owns the connection
+	beat       bool // a heartbeat is due
+	finished   bool
+	retrying   bool // the tick will look again, for a store that failed
+	collecting bool // somebody puts a parked poll's answer together
+	endOnGap   bool // set once
+	pending    int  // members with something to look at
+	end        *End
+	conn       Conn    // nil for a poll; set once
+	framing    Framing // set once
+	form       int     // set once
+	wrote      int64   // hub.coarse at the last write
+	hub        *Hub    // set once
 	members    []*membership
-	pending    int      // members with something to look at
 	rest       []byte   // what the connection did not take; goes out first
 	own        [][]byte // private frames: hello, replies
-	ownBytes   int
-	space      chan struct{} // closed when own has been taken; nil if nobody waits
-	beat       bool          // a heartbeat is due
-	end        *End
-	finished   bool
-	reading    context.CancelFunc // ends the pump's read of the store, if one is under way
-	retrying   bool               // the tick will look again, for a store that failed
-	waiter     Waiter             // of a parked poll, until it is answered
-	request    *PollRequest       // of a parked poll
-	collecting bool               // somebody puts a parked poll's answer together
-	overdue    *PollResult        // what to answer when there is nothing, and it is time
+	waiter     Waiter   // of a parked poll, until it is answered
+
+	// guarded by mu
+	ownBytes int
+	space    chan struct{}      // closed when own has been taken; nil if nobody waits
+	reading  context.CancelFunc // ends the pump's read of the store, if one is under way
+	request  *PollRequest       // of a parked poll
+	overdue  *PollResult        // what to answer when there is nothing, and it is time
+
+	// set once
+	transport string
+	client    string
+	from      string
+	heartbeat time.Duration
+	turn      func(now time.Time)
+	wake      chan struct{} // polls only: something may have come
+	ending    chan struct{} // closed by End
+	done      chan struct{} // closed when it has left every room
 
 	wheel wheelPlace // guarded by the wheel
-	wrote int64      // hub.coarse at the last write; guarded by mu
 }
 
 // membership is one subscriber's place in one room.
 type membership struct {
-	sub  *Subscriber // set once
-	room *room       // set once
-
-	index int // in room.members, guarded by room.mu
+	sub *Subscriber // set once
 
 	// guarded by sub.mu
-	pos      Position
-	mark     string // a poll's mark, until the place is found
 	seq      uint64 // next log entry to deliver, where attached
 	live     uint64 // events without an offset before this entry are not for this reader
 	attached bool   // seq is valid; else pos is looked for in log and store
 	pending  bool
 	presence bool
 	gone     bool
+	pos      Position
+	mark     string    // a poll's mark, until the place is found
 	retryAt  time.Time // not before then is the store asked again
+
+	room  *room // set once
+	index int   // in room.members, guarded by room.mu
 }
 
 // SubscriberOptions describe a connection.
