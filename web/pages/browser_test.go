@@ -336,7 +336,7 @@ func quote(text string) string {
 // press presses a key, as a keyboard would.
 func (x *tab) press(keys ...string) {
 	x.t.Helper()
-	codes := map[string]int{"Tab": 9, "Enter": 13, "ArrowRight": 39, "ArrowLeft": 37, " ": 32}
+	codes := map[string]int{"Tab": 9, "Enter": 13, "ArrowRight": 39, "ArrowLeft": 37, "Escape": 27, " ": 32}
 	for _, key := range keys {
 		for _, kind := range []string{"keyDown", "keyUp"} {
 			params := map[string]any{"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": codes[key]}

@@ -2,6 +2,7 @@ package pages_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -284,6 +286,90 @@ func TestRoomShowsGaps(t *testing.T) {
 	x.clean(box.URL(), "502", "WebSocket", "ERR_")
 }
 
+// TestScrolledUp: whoever reads further up stays there, and is told that there
+// is more; text that runs from right to left does.
+func TestScrolledUp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a browser")
+	}
+	server := start(t)
+	for i := range 20 {
+		publish(t, server, "lobby", quote(fmt.Sprintf("line %d", i)+strings.Repeat("\nand more", 5)))
+	}
+	b := startBrowser(t)
+	x := b.open(t, server.URL+"/", window{width: 360, height: 740}, nil)
+	x.until(shows("line 19"))
+	const end = `document.querySelector("#messages").scrollHeight - document.querySelector("#messages").clientHeight - document.querySelector("#messages").scrollTop < 40`
+	x.until(end)
+	publish(t, server, "lobby", `"followed"`)
+	x.until(shows("followed") + " && " + end)
+	x.do(`document.querySelector("#messages").scrollTop = 200`)
+	publish(t, server, "lobby", `{"name":"ann","text":"שלום עולם!"}`)
+	x.until(`!document.querySelector("#newer").hidden && document.querySelector("#messages").scrollTop == 200`)
+	x.picture("room-newer")
+	x.do(`document.querySelector("#newer").click()`)
+	x.until(end + ` && document.querySelector("#newer").hidden && document.activeElement.id == "messages"`)
+	x.until(`getComputedStyle(document.querySelector("#lines li:last-child .body")).direction == "rtl" && getComputedStyle(document.querySelector("#lines li .body")).direction == "ltr"`)
+	x.clean(server.URL)
+}
+
+// TestShell: the commands on the page work when they are pasted, and go on from
+// the place that is shown.
+func TestShell(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a browser")
+	}
+	for _, name := range []string{"curl", "bash"} {
+		if _, err := exec.LookPath(name); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+	}
+	server := start(t)
+	const room = "a~b:c@d-e_f.9"
+	publish(t, server, room, `"one"`)
+	b := startBrowser(t)
+	x := b.open(t, server.URL+"/#"+room, desktop, nil)
+	x.until(connected + " && " + shows("one"))
+	commands := func() (lines []string) {
+		if err := x.run(`Array.from(document.querySelectorAll("#shell code"), (e) => e.textContent)`, &lines); err != nil || len(lines) != 4 {
+			t.Fatalf("%q (%v)", lines, err)
+		}
+		return lines
+	}
+	x.until(`document.querySelector("#shell code").textContent.includes(".1.")`)
+	paste := func(line string) string {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		c := exec.CommandContext(ctx, "bash", "-c", line)
+		out, err := c.Output()
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		return string(out)
+	}
+	lines := commands()
+	if out := paste(lines[3]); !strings.Contains(out, `"offset":2`) {
+		t.Errorf("%s: %s", lines[3], out)
+	}
+	x.until(shows("curl hello"))
+	for i, want := range map[int]string{0: "hello", 1: "hello", 2: "one"} {
+		line := lines[i]
+		if i == 0 { // it never ends by itself
+			line += " --max-time 2 || [ $? = 28 ]"
+		}
+		out := paste(line)
+		if !strings.Contains(out, want) || i < 2 && strings.Contains(out, `"one"`) {
+			t.Errorf("%s: %s", line, out)
+		}
+	}
+	x.until(`document.querySelector("#shell code").textContent.includes(".2.")`)
+	x.clean(server.URL)
+}
+
 // TestKeyboard: everything is reached by the keyboard, has a name, and shows
 // the focus.
 func TestKeyboard(t *testing.T) {
@@ -294,8 +380,28 @@ func TestKeyboard(t *testing.T) {
 	b := startBrowser(t)
 	x := b.open(t, server.URL+"/", desktop, nil)
 	x.until(connected)
+	// The way past the beginning leads to the message box, and not to a room of
+	// that name.
+	x.press("Tab")
+	x.until(`document.activeElement.id == "skip"`)
+	x.press("Enter")
+	x.until(`document.activeElement.id == "text" && document.querySelector("#name").textContent == "lobby"`)
+	// Enter in the name goes on to the message, Escape gives a room's name up.
+	x.do(`document.querySelector("#me").select(); document.querySelector("#me").focus()`)
+	x.write("Zoë Ünsal")
+	x.press("Enter")
+	x.until(`document.activeElement.id == "text" && document.querySelector("#here").innerText == "Zoe-Unsal (this window)"`)
+	x.say("by keyboard")
+	x.until(shows("Zoë Ünsal by keyboard"))
+	x.do(`document.querySelector("#room").focus()`)
+	x.write("a b")
+	x.press("Enter")
+	x.until(`!document.querySelector("#notice").hidden`)
+	x.press("Escape")
+	x.until(`document.activeElement.id == "text" && document.querySelector("#notice").hidden && document.querySelector("#room").value == ""`)
+	x.do(`document.activeElement.blur()`)
 	seen := map[string]bool{}
-	for range 30 {
+	for range 34 {
 		x.press("Tab")
 		var at struct{ ID, Name, Outline string }
 		if err := x.run(`(() => {
@@ -322,16 +428,13 @@ func TestKeyboard(t *testing.T) {
 	x.press("ArrowRight", "ArrowRight", "ArrowRight")
 	x.until(connectedOver("long-poll"))
 	x.do(`document.querySelector("#shell button").click()`)
-	x.until(`document.querySelector("#shell button").textContent != "Copy"`)
+	x.until(`document.querySelector("#shell button").textContent != "Copy" && document.querySelector("#copied").textContent != ""`)
 	var second string
 	if err := x.run(`document.querySelector("#second").href`, &second); err != nil || second != server.URL+"/#lobby" {
 		t.Errorf("a second window opens %s (%v)", second, err)
 	}
-	for _, selector := range []string{"[role=log]#messages", "[role=status] #state", "#notice[role=alert]", "html[lang]", "main", "nav[aria-label]"} {
-		var there bool
-		if err := x.run(`!!document.querySelector(`+quote(selector)+`)`, &there); err != nil || !there {
-			t.Errorf("there is no %s (%v)", selector, err)
-		}
+	for _, selector := range []string{"[role=log][aria-live=polite]#messages > ol", "[role=status] #state", "#notice[role=alert]", "html[lang]", "main", "nav[aria-label]"} {
+		x.until(`document.querySelector(` + quote(selector) + `)`)
 	}
 	x.clean(server.URL)
 }
@@ -357,6 +460,8 @@ func TestLooks(t *testing.T) {
 				Contrast      float64
 				Worst         string
 				Dark          bool
+				Edge          float64
+				Orphans       int
 			}
 			if err := x.run(looks, &got); err != nil {
 				t.Fatal(err)
@@ -370,14 +475,21 @@ func TestLooks(t *testing.T) {
 			if got.Contrast < 4.5 {
 				t.Errorf("%s: %q has a contrast of %.2f", name, got.Worst, got.Contrast)
 			}
+			if got.Edge < 3 {
+				t.Errorf("%s: the edge of something to use has a contrast of %.2f", name, got.Edge)
+			}
+			if got.Orphans > 0 {
+				t.Errorf("%s: %d items are in no list", name, got.Orphans)
+			}
 			x.picture(name)
 			x.clean(server.URL)
 		}
 	}
 }
 
-// looks measures a page: its width, and the least contrast of text on what is
-// behind it.
+// looks measures a page: its width, the least contrast of text on what is
+// behind it, and of the edges of what can be used, and items whose list is
+// called something else.
 const looks = `(() => {
 	const rgb = (c) => c.match(/[\d.]+/g).map(Number);
 	const light = (c) => { const [r, g, b] = rgb(c).map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
@@ -389,7 +501,15 @@ const looks = `(() => {
 		const c = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 		if (c < contrast) { contrast = c; worst = e.tagName + " " + e.textContent.trim().slice(0, 40); }
 	}
-	return { scroll: document.documentElement.scrollWidth, inner: innerWidth, contrast, worst, dark: light(getComputedStyle(document.body).backgroundColor) < 0.2 };
+	let edge = 99;
+	for (const e of document.querySelectorAll("input:not([type=radio]), button, fieldset span")) {
+		if (!e.getClientRects().length) continue;
+		const s = getComputedStyle(e), own = light(s.borderTopColor), a = light(s.backgroundColor), b = light(behind(e.parentElement));
+		const c = (x, y) => (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05);
+		edge = Math.min(edge, Math.max(c(own, b), c(a, b)));
+	}
+	const orphans = Array.from(document.querySelectorAll("li")).filter((e) => e.parentElement.hasAttribute("role")).length;
+	return { edge, orphans, scroll: document.documentElement.scrollWidth, inner: innerWidth, contrast, worst, dark: light(getComputedStyle(document.body).backgroundColor) < 0.2 };
 })()`
 
 // TestDoctorPage: the page names what stands in the way.

@@ -29,6 +29,13 @@ export async function copy(text: string, source: HTMLElement): Promise<boolean> 
   }
 }
 
-export function clock(time: number, seconds = true): string {
-  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined, hour12: false });
+/** A time as people read it, with the date where that is not today's. */
+export function moment(time: number, seconds = true): HTMLTimeElement {
+  const at = new Date(time);
+  let text = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined, hour12: false });
+  if (at.toDateString() != new Date().toDateString()) text = at.toLocaleDateString([], { day: "numeric", month: "short" }) + " " + text;
+  const element = make("time", "", text);
+  element.dateTime = at.toISOString();
+  element.title = at.toLocaleString();
+  return element;
 }

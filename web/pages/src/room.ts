@@ -1,24 +1,43 @@
 // The page "/": a room to try.
 import { connect } from "culvert";
 import type { Client, Gap, Message, Room, StateEvent, Transport } from "../../src/api";
-import { base, byId, clock, copy, make } from "./dom";
+import { base, byId, make, moment } from "./dom";
+import { moved, shell } from "./shell";
+import { names, reasonWords, stateWords } from "./words";
 
 const shown = 400; // messages kept on the page
-const names: { [transport: string]: string } = { websocket: "WebSocket", sse: "SSE", poll: "long-poll" };
 const validRoom = /^(?!\.\.?$)[A-Za-z0-9._~:@-]{1,200}$/;
 
-const messages = byId<HTMLOListElement>("messages");
+const messages = byId("messages"); // what scrolls
+const lines = byId("lines");
 const me = byId<HTMLInputElement>("me");
 const text = byId<HTMLInputElement>("text");
 const published = byId("published");
 
+let client: Client;
 let room: Room | undefined;
+let waiting = 0; // publishes
 const stops: (() => void)[] = [];
-const here = new Map<string, true>();
+const here = new Set<string>();
+const former = new Set<string>(); // names that this window had before, which are present for a few seconds yet
 
-const chance = Math.random().toString(36).slice(2, 6);
+let chance = Math.random().toString(36).slice(2, 6);
 me.value = remembered() || "guest-" + chance;
-const client: Client = connect(base, { client: (me.value.replace(/[^A-Za-z0-9._@-]/g, "-").slice(0, 40) || "guest") + "~" + chance });
+
+function chosen(): Transport[] {
+  const value = document.querySelector<HTMLInputElement>("input[name=transport]:checked")!.value;
+  return value ? [value as Transport] : [];
+}
+
+/** Makes the client, which is present under the name that is in the field. */
+function join() {
+  // A client's name is ASCII. What has no such letters is a guest to others; messages carry the name as it is.
+  const plain = me.value.normalize("NFD").replace(/[\u0300-\u036f]/g, "");
+  const name = plain.replace(/[^A-Za-z0-9._@-]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 40) || "guest";
+  client = connect(base, { client: name + "~" + chance });
+  if (chosen().length) client.use(chosen());
+  client.on("state", showState);
+}
 
 function remembered(): string {
   try {
@@ -34,6 +53,14 @@ me.addEventListener("change", () => {
   } catch {
     // It is forgotten with the page.
   }
+  if (!room || waiting) return; // publishes under way are the old name's
+  const cursor = room.cursor;
+  leave();
+  former.add(client.id);
+  client.close();
+  chance = Math.random().toString(36).slice(2, 6);
+  join();
+  read(cursor);
 });
 
 // The room is named in the address, so that a link or a bookmark leads to it.
@@ -49,22 +76,34 @@ function wanted(): string {
 
 function enter() {
   leave();
+  lines.textContent = published.textContent = "";
+  byId("newer").hidden = true;
   const name = wanted();
   const valid = validRoom.test(name);
   notice(valid ? "" : "A room's name has 1 to 200 letters, digits or . _ ~ : @ - and no others. This address names another one.");
   byId("name").textContent = name;
+  byId("title").className = name.length > 32 ? "long" : "";
   document.title = name + " – Culvert";
   byId<HTMLAnchorElement>("second").href = "#" + encodeURIComponent(name);
-  text.disabled = !valid;
+  text.disabled = byId<HTMLButtonElement>("send").disabled = !valid;
+  byId("shell-section").hidden = !valid;
   if (!valid) return;
-  messages.append(make("li", "empty", "No message yet. What you publish appears here, and in every other window with this room."));
-  shell(name);
-  const entered = (room = client.room(name, { last: 50, presence: true }));
+  lines.append(make("li", "empty", "No message yet. What you publish appears here, and in every other window with this room."));
+  // Nobody wants to hear the history of a room read out.
+  messages.setAttribute("aria-live", "off");
+  setTimeout(() => messages.setAttribute("aria-live", "polite"), 2000);
+  shell(name, () => room && room.cursor);
+  read();
+}
+
+/** Reads the room that is named, from its last messages or from a cursor on. */
+function read(cursor?: string) {
+  const entered = (room = client.room(wanted(), { cursor, last: 50, presence: true }));
   stops.push(
     entered.on("message", showMessage),
     entered.on("gap", showGap),
     entered.on("presence", (event) => {
-      if (event.event == "join") here.set(event.client, true);
+      if (event.event == "join") here.add(event.client);
       else here.delete(event.client);
       showHere(event.count);
     }),
@@ -75,7 +114,6 @@ function leave() {
   if (room) room.close();
   room = undefined;
   for (const stop of stops.splice(0)) stop();
-  messages.textContent = published.textContent = "";
   here.clear();
   showHere(0);
 }
@@ -88,6 +126,12 @@ function notice(words: string) {
 
 addEventListener("hashchange", enter);
 
+// The address is the room's: a link to a place in the page would lead to another room.
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  text.focus();
+});
+
 byId<HTMLFormElement>("go").addEventListener("submit", (event) => {
   event.preventDefault();
   const input = byId<HTMLInputElement>("room");
@@ -95,31 +139,71 @@ byId<HTMLFormElement>("go").addEventListener("submit", (event) => {
   if (!validRoom.test(name)) return notice("A room's name has 1 to 200 letters, digits or . _ ~ : @ - and no others.");
   input.value = "";
   location.hash = encodeURIComponent(name);
+  text.focus();
+});
+
+me.addEventListener("keydown", (event) => {
+  if (event.key != "Enter" || text.value.trim()) return;
+  event.preventDefault(); // there is nothing to publish yet
+  text.focus();
+});
+
+byId("go").addEventListener("keydown", (event) => {
+  if (event.key != "Escape") return;
+  byId<HTMLInputElement>("room").value = "";
+  notice("");
+  text.focus();
 });
 
 // Messages
 
-function add(line: HTMLLIElement) {
-  const atEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 40;
-  const empty = messages.querySelector(".empty");
-  if (empty) empty.remove();
-  messages.append(line);
-  while (messages.childElementCount > shown) messages.firstElementChild!.remove();
-  if (atEnd) messages.scrollTop = messages.scrollHeight;
+const atEnd = () => messages.scrollHeight - messages.scrollTop - messages.clientHeight < 40;
+
+function toEnd() {
+  messages.scrollTop = messages.scrollHeight;
 }
+
+function add(line: HTMLLIElement) {
+  const follow = atEnd();
+  const empty = lines.querySelector(".empty");
+  if (empty) empty.remove();
+  lines.append(line);
+  if (follow) {
+    while (lines.childElementCount > shown) lines.firstElementChild!.remove();
+    toEnd();
+  } else {
+    // Whoever reads further up is not moved on, as long as that is bearable.
+    while (lines.childElementCount > 5 * shown) lines.firstElementChild!.remove();
+    byId("newer").hidden = false;
+  }
+  moved();
+}
+
+messages.addEventListener("scroll", () => {
+  if (atEnd()) byId("newer").hidden = true;
+});
+
+byId("newer").addEventListener("click", () => {
+  toEnd();
+  messages.focus();
+});
 
 function showMessage(message: Message) {
   const line = make("li");
   const body = make("span", "body");
+  body.dir = "auto"; // the text decides; the name before it is in a bdi, which does not count
   const data = message.data;
   if (data && typeof data == "object" && typeof data.text == "string") {
     const who = typeof data.name == "string" ? data.name : message.from || "";
-    if (who) body.append(make("b", who == me.value ? "mine" : "", who), " ");
+    if (who) {
+      const name = make("b", who == me.value ? "mine" : "");
+      name.append(make("bdi", "", who));
+      body.append(name, " ");
+    }
     body.append(data.text);
   } else if (typeof data == "string") body.append(data);
   else body.append(make("code", "", JSON.stringify(data)));
-  const time = make("time", "", clock(message.time, false));
-  time.dateTime = new Date(message.time).toISOString();
+  const time = moment(message.time, false);
   line.append(make("span", "offset", message.offset ? String(message.offset) : "–"), body, time);
   add(line);
 }
@@ -154,8 +238,6 @@ byId<HTMLFormElement>("publish").addEventListener("submit", (event) => {
   );
 });
 
-let waiting = 0;
-
 function tellPublished(words: string) {
   published.textContent = waiting ? (waiting == 1 ? "Publishing…" : waiting + " messages wait to be published…") : words;
 }
@@ -165,12 +247,14 @@ function tellPublished(words: string) {
 function showHere(count: number) {
   const list = byId("here");
   list.textContent = "";
+  count -= Array.from(former).filter((name) => here.has(name)).length;
   byId("count").textContent = count ? String(count) : "";
-  const sorted = Array.from(here.keys()).sort((a, b) => (a == client.id ? -1 : b == client.id ? 1 : a < b ? -1 : 1));
+  const sorted = Array.from(here).filter((name) => !former.has(name)).sort((a, b) => (a == client.id ? -1 : b == client.id ? 1 : a < b ? -1 : 1));
   for (const name of sorted.slice(0, 40)) {
     const mine = name == client.id;
     list.append(make("li", mine ? "you" : "", name.split("~")[0] + (mine ? " (this window)" : "")));
   }
+  if (count > 40) list.append(make("li", "", "and " + (count - 40) + " more"));
 }
 
 /** Presence events tell of changes; who was there before is asked for. */
@@ -181,7 +265,7 @@ async function askHere() {
     const told = await asked.presence(40);
     if (asked != room) return;
     here.clear();
-    for (const member of told.members) here.set(member.client, true);
+    for (const member of told.members) here.add(member.client);
     showHere(told.count);
   } catch {
     // The next connection asks again.
@@ -190,44 +274,23 @@ async function askHere() {
 
 // The connection
 
-function stateWords(event: { state: string; transport: Transport | null; retryIn?: number }): string {
-  switch (event.state) {
-    case "connected":
-      return "Connected over " + names[event.transport || ""];
-    case "waiting":
-      return "Out of reach" + (event.retryIn ? ", next attempt in " + (event.retryIn / 1000).toFixed(1) + " s" : "");
-    case "connecting":
-      return "Connecting";
-    case "failed":
-      return "Refused";
-    case "closed":
-      return "Closed";
-  }
-  return "Not connected";
-}
-
 function showState(event: StateEvent) {
   const words = stateWords(event);
   byId("state").textContent = words;
-  byId("reason").textContent = event.reason;
+  const reason = reasonWords(event, chosen().length > 0);
+  byId("reason").textContent = reason;
+  byId("chip").textContent = event.state == "connected" ? names[event.transport || ""] : words;
+  byId("chip").className = "chip " + event.state;
   byId("dot").className = "dot " + event.state;
   const line = make("li");
-  const now = Date.now();
-  const time = make("time", "", clock(now));
-  time.dateTime = new Date(now).toISOString();
-  line.append(time, words, make("span", "quiet", ": " + event.reason));
+  line.append(moment(Date.now()), words, make("span", "quiet", ": " + reason));
   const log = byId("log");
   log.prepend(line);
   while (log.childElementCount > 60) log.lastElementChild!.remove();
   if (event.state == "connected") askHere();
 }
 
-client.on("state", showState);
-
-byId("transports").addEventListener("change", () => {
-  const chosen = document.querySelector<HTMLInputElement>("input[name=transport]:checked")!.value;
-  client.use(chosen ? [chosen as Transport] : []);
-});
+byId("transports").addEventListener("change", () => client.use(chosen()));
 
 byId("cut").addEventListener("click", () => client.reconnect());
 
@@ -239,37 +302,9 @@ byId("second").addEventListener("click", (event) => {
   if (opened) event.preventDefault();
 });
 
-// The shell
-
-function shell(name: string) {
-  const url = base + "/rooms/" + name;
-  const quoted = "'" + url + "'";
-  const lines: [string, string][] = [
-    ["Read, as a stream", `curl -N -H 'Accept: text/event-stream' ${quoted}`],
-    ["Read, by one long-poll", `curl '${url}?last=1&wait=20'`],
-    ["Publish", `curl -d '{"text":"hello","name":"curl"}' ${quoted}`],
-  ];
-  const list = byId("shell");
-  list.textContent = "";
-  for (const [title, line] of lines) {
-    const dt = make("dt", "", title);
-    const dd = make("dd");
-    const code = make("code", "", line);
-    const button = make("button", "", "Copy");
-    button.type = "button";
-    button.setAttribute("aria-label", "Copy: " + title);
-    button.addEventListener("click", async () => {
-      button.textContent = (await copy(line, code)) ? "Copied" : "Select and copy";
-      setTimeout(() => (button.textContent = "Copy"), 2000);
-    });
-    dt.append(button);
-    dd.append(code);
-    list.append(dt, dd);
-  }
-}
-
 addEventListener("pagehide", (event) => {
   if (!event.persisted) client.close();
 });
 
+join();
 enter();
