@@ -5,17 +5,18 @@ package conn
 import (
 	"errors"
 	"net"
+	"syscall"
 	"time"
 )
 
 // Net is a hub.Conn on a network connection that the caller has taken over.
 type Net struct {
 	nc  net.Conn
-	try *trier // nil where writing without waiting is not possible
+	raw syscall.RawConn // nil where writing without waiting is not possible
 }
 
 // New takes over nc.
-func New(nc net.Conn) *Net { return &Net{nc: nc, try: newTrier(nc)} }
+func New(nc net.Conn) *Net { return &Net{nc: nc, raw: rawOf(nc)} }
 
 // Tuning are the bounds on a connection that the operating system keeps. A zero
 // field leaves the system's own.
@@ -40,10 +41,10 @@ func (c *Net) Tune(t Tuning) { tune(c.nc, t) }
 // TryWrite writes what the connection takes at once: 0 where that is not known,
 // and the hub's writer does the work.
 func (c *Net) TryWrite(p []byte) (int, error) {
-	if c.try == nil {
+	if c.raw == nil {
 		return 0, nil
 	}
-	return c.try.tryWrite(p)
+	return tryWrite(c.raw, p)
 }
 
 func (c *Net) Write(p []byte) (int, error) { return c.nc.Write(p) }

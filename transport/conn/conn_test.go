@@ -34,7 +34,7 @@ func tcpPair(t testing.TB) (here, there *net.TCPConn) {
 func TestTryWriteTakesPart(t *testing.T) {
 	here, there := tcpPair(t)
 	c := New(here)
-	if c.try == nil {
+	if c.raw == nil {
 		t.Skipf("no writing without waiting on %s", runtime.GOOS)
 	}
 	c.Tune(Tuning{SendBuffer: 64 << 10, UserTimeout: time.Minute, NotSentLowat: 128 << 10})
@@ -88,7 +88,7 @@ func BenchmarkTryWrite(b *testing.B) {
 		if _, err := c.TryWrite(p); err != nil {
 			b.Fatal(err)
 		}
-		if c.try == nil {
+		if c.raw == nil {
 			b.Skip("no writing without waiting here")
 		}
 	}

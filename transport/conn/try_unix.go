@@ -4,22 +4,13 @@ package conn
 
 import (
 	"net"
+	"sync"
 	"syscall"
 )
 
-// trier writes to a connection's descriptor without waiting. It is made once
-// for a connection, so that a write makes nothing.
-type trier struct {
-	raw   syscall.RawConn
-	p     []byte
-	n     int
-	err   error
-	write func(fd uintptr)
-}
-
-// newTrier is nil for connections without a descriptor of their own: TLS has
-// one underneath, but what is written there must be encrypted first.
-func newTrier(nc net.Conn) *trier {
+// rawOf is nil for connections without a descriptor of their own: TLS has one
+// underneath, but what is written there must be encrypted first.
+func rawOf(nc net.Conn) syscall.RawConn {
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
 		return nil
@@ -28,16 +19,32 @@ func newTrier(nc net.Conn) *trier {
 	if err != nil {
 		return nil
 	}
-	t := &trier{raw: raw}
-	t.write = func(fd uintptr) {
-		for {
-			t.n, t.err = write(int(fd), t.p)
-			if t.err != syscall.EINTR {
-				return
-			}
+	return raw
+}
+
+// trial is one write that does not wait. Trials are used again for whatever
+// connection comes next: one for each connection would be memory that is in no
+// cache by the time of its next write.
+type trial struct {
+	p   []byte
+	n   int
+	err error
+	do  func(fd uintptr) // write, made once
+}
+
+var trials = sync.Pool{New: func() any {
+	t := new(trial)
+	t.do = t.write
+	return t
+}}
+
+func (t *trial) write(fd uintptr) {
+	for {
+		t.n, t.err = write(int(fd), t.p)
+		if t.err != syscall.EINTR {
+			return
 		}
 	}
-	return t
 }
 
 // tryWrite writes what the descriptor takes at once. Going through RawConn
@@ -45,20 +52,23 @@ func newTrier(nc net.Conn) *trier {
 // used again meanwhile. Its Control is enough: what its Write does besides,
 // looking at deadlines and keeping writers apart, is for writers who wait, and
 // the hub sees to it that there is only one.
-func (t *trier) tryWrite(p []byte) (int, error) {
+func tryWrite(raw syscall.RawConn, p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	t := trials.Get().(*trial)
 	t.p = p
-	err := t.raw.Control(t.write)
-	t.p = nil
+	err := raw.Control(t.do)
+	n, writing := t.n, t.err
+	t.p, t.err = nil, nil
+	trials.Put(t)
 	switch {
 	case err != nil:
 		return 0, err
-	case t.err == syscall.EAGAIN || t.err == syscall.ENOBUFS:
+	case writing == nil:
+		return n, nil
+	case writing == syscall.EAGAIN || writing == syscall.ENOBUFS:
 		return 0, nil
-	case t.err != nil:
-		return 0, t.err
 	}
-	return t.n, nil
+	return 0, writing
 }
