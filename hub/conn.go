@@ -80,3 +80,11 @@ type Framing interface {
 	// AppendEnd appends the connection's last bytes.
 	AppendEnd(dst []byte, end End, cursor []byte) []byte
 }
+
+// sharedFraming is a Framing whose frames cost more to make than one reader's
+// sake is worth. What a reader gets from the store by itself is in the form of
+// ForOne, which its client takes as well.
+type sharedFraming interface {
+	Framing
+	ForOne() Framing
+}

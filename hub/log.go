@@ -60,6 +60,9 @@ func (e *entry) frame(form int, f Framing, held *atomic.Int64) []byte {
 		return *p
 	}
 	b := f.Append(nil, &e.ev)
+	if cap(b) > 2*len(b) {
+		b = append(make([]byte, 0, len(b)), b...) // what is not counted is not kept
+	}
 	if !e.wire[form].CompareAndSwap(nil, &b) {
 		return *e.wire[form].Load()
 	}

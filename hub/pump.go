@@ -145,10 +145,13 @@ func (s *Subscriber) catchUpLocked(sc *scratch) []byte {
 		return nil
 	}
 	s.hub.stats.caughtUp.Add(int64(len(page.Messages)))
-	buf, from := sc.buf[:0], m.pos
+	buf, from, framing := sc.buf[:0], m.pos, s.framing
+	if costly, ok := framing.(sharedFraming); ok {
+		framing = costly.ForOne()
+	}
 	show := func(ev Event) {
 		m.pos = ev.At
-		if frame := s.framing.Append(nil, &ev); len(frame) > 0 {
+		if frame := framing.Append(nil, &ev); len(frame) > 0 {
 			buf = s.appendFrameLocked(sc, buf, frame)
 			s.hub.stats.delivered.Add(1)
 		}

@@ -33,7 +33,7 @@ type node struct {
 // only this machine reaches them.
 func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Logger) (*node, error) {
 	h, err := hub.New(store, hub.Options{
-		Framings:              wire.Framings(wire.Options{PageHeartbeat: o.bareHeartbeat}),
+		Framings:              wire.Framings(wire.Options{PageHeartbeat: o.bareHeartbeat, DeflateFrom: int(o.compressFrom)}),
 		NodeID:                o.nodeID,
 		Logger:                logger,
 		TotalBytes:            o.memory / 2,
@@ -62,7 +62,7 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 		sockets: ws.New(ws.Options{
 			Hub: h, Server: serverName, Logger: logger, Heartbeat: o.heartbeat, Publish: publishing,
 			Rooms: o.maxRoomsPerConn, MaxFrame: int(o.maxBatchBytes), PageHeartbeat: o.bareHeartbeat,
-			Poller: pl, Tuning: tuning,
+			Poller: pl, Tuning: tuning, Deflate: o.compressFrom > 0,
 		}),
 		streams: stream.New(stream.Options{
 			Hub: h, Server: serverName, Logger: logger, Heartbeat: o.heartbeat, Poller: pl, Tuning: tuning,

@@ -39,6 +39,7 @@ type serveOptions struct {
 	heartbeat     time.Duration
 	writeTimeout  time.Duration
 	sendBuffer    int64
+	compressFrom  int64
 	pollWait      time.Duration
 	barePaths     []string
 	bareHeartbeat string
@@ -92,6 +93,8 @@ func (o *serveOptions) declare(s *settings.Set) {
 		"how long a reader may take nothing before its connection is closed; it may resume")
 	s.Size(&o.sendBuffer, "send-buffer", 32<<10, 4<<10, 64<<20,
 		"bytes that the system may hold for a connection whose reader has stalled")
+	s.Size(&o.compressFrom, "compress-from", 0, 0, 64<<20,
+		"compress WebSocket messages of this size or more, once for all clients that offer permessage-deflate, such as 512; 0 compresses none")
 	s.Duration(&o.pollWait, "poll-wait", read.DefaultWait, time.Second, read.MaxWait, "how long a poll waits that does not say, in whole seconds")
 	s.Strings(&o.barePaths, "bare-path", "PATH",
 		"serve a bare WebSocket here as well, for pages that know nothing of Culvert, such as /ws/chat/{room}/", checkBarePath)

@@ -168,6 +168,38 @@ func TestServeBarePath(t *testing.T) {
 	}
 }
 
+// TestServeCompresses: where it is told to, and the client offers it.
+func TestServeCompresses(t *testing.T) {
+	large := `"` + strings.Repeat("large ", 1000) + `"`
+	for _, tt := range []struct {
+		args  []string
+		offer bool
+		want  bool
+	}{
+		{nil, true, false},
+		{[]string{"--compress-from", "1KiB"}, true, true},
+		{[]string{"--compress-from", "1KiB"}, false, false},
+	} {
+		s := startServe(t, tt.args...)
+		dialer := websocket.Dialer{EnableCompression: tt.offer}
+		socket, resp, err := dialer.DialContext(deadline(t), "ws"+strings.TrimPrefix(s.url, "http")+"/rooms/lobby", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer socket.Close()
+		if agreed := resp.Header.Get("Sec-WebSocket-Extensions") != ""; agreed != tt.want {
+			t.Errorf("%q, offered %v: agreed %v", tt.args, tt.offer, agreed)
+		}
+		request(t, "POST", s.url+"/rooms/lobby", large)
+		socket.SetReadDeadline(time.Now().Add(patience))
+		for _, want := range []string{`"type":"hello"`, large} {
+			if _, text, err := socket.ReadMessage(); err != nil || !strings.Contains(string(text), want) {
+				t.Fatalf("%.200q, %v, want %.50q", text, err, want)
+			}
+		}
+	}
+}
+
 func TestServePortInUse(t *testing.T) {
 	first := startServe(t)
 	address := strings.TrimPrefix(first.url, "http://")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,7 +61,10 @@ type findings struct {
 	Wrong []string
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T) *site { return newSiteDeflating(t, 0) }
+
+// newSiteDeflating compresses WebSocket messages of so many bytes and more.
+func newSiteDeflating(t *testing.T, from int) *site {
 	t.Helper()
 	l, err := transporttest.NewLoopback(false)
 	if err != nil {
@@ -68,9 +72,9 @@ func newSite(t *testing.T) *site {
 	}
 	s := &site{url: "http://" + l.Addr().String(), findings: make(chan findings, 10)}
 	s.cut = newCutter(t, l.Addr().String())
-	run := start(t, l, transporttest.Setup{}, transport.Options{
+	run := startDeflating(t, l, transporttest.Setup{}, transport.Options{
 		LoopbackOrigins: true, BarePaths: []string{"/ws/chat/{room}/", "/ws/{room}"}, Pages: s.page,
-	}, poller.New())
+	}, poller.New(), from)
 	t.Cleanup(run.Stop)
 	return s
 }
@@ -173,8 +177,23 @@ func run(t *testing.T, env []string, name string, args ...string) {
 func TestNodeClients(t *testing.T) {
 	node := program(t, "node")
 	modules := nodeModules(t, node, "ws", "eventsource")
-	s := newSite(t)
-	run(t, []string{"NODE_PATH=" + modules}, node, filepath.Join("testdata", "clients.cjs"), s.url, s.cut.url())
+	for _, tt := range compressions {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSiteDeflating(t, tt.from)
+			run(t, []string{"NODE_PATH=" + modules}, node, filepath.Join("testdata", "clients.cjs"), s.url, s.cut.url(), tt.extension)
+		})
+	}
+}
+
+// compressions are the ways in which foreign clients are served. What is agreed
+// on without any compression is nothing, although all of them offer it.
+var compressions = []struct {
+	name      string
+	from      int
+	extension string
+}{
+	{"plain", 0, ""},
+	{"compressed", 1, "permessage-deflate; server_no_context_takeover; client_no_context_takeover"},
 }
 
 // nodeModules is where node finds the packages: where NODE_PATH says, or
@@ -205,8 +224,12 @@ func TestPythonWebsockets(t *testing.T) {
 	if err := exec.Command(python, "-c", "import websockets").Run(); err != nil {
 		missing(t, "python3 has no package websockets")
 	}
-	s := newSite(t)
-	run(t, nil, python, filepath.Join("testdata", "client.py"), strings.Replace(s.url, "http", "ws", 1))
+	for _, tt := range compressions {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSiteDeflating(t, tt.from)
+			run(t, nil, python, filepath.Join("testdata", "client.py"), strings.Replace(s.url, "http", "ws", 1), tt.extension)
+		})
+	}
 }
 
 // TestChromium: the browser's own WebSocket, EventSource and fetch, on a page
@@ -232,14 +255,21 @@ func TestChromium(t *testing.T) {
 	go other.Serve(l)
 	t.Cleanup(func() { other.Close() })
 	pages := "http://" + l.Addr().String()
-	for _, tt := range []struct{ name, page string }{
-		{"own page", s.url + "/test/browser.html"},
-		{"another origin", pages + "/test/browser.html"},
-		{"pages of others", s.url + "/test/harness.html"},
+	packed := newSiteDeflating(t, 1)
+	for _, tt := range []struct {
+		name, page string
+		of         *site
+		extension  string
+	}{
+		{"own page", s.url + "/test/browser.html", s, ""},
+		{"another origin", pages + "/test/browser.html", s, ""},
+		{"pages of others", s.url + "/test/harness.html", s, ""},
+		{"compressed", packed.url + "/test/browser.html", packed, "permessage-deflate; server_no_context_takeover; client_no_context_takeover"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// The page hears of the addresses behind the #, which servers do not see.
-			found := s.browse(t, chromium, fmt.Sprintf("%s#%s,%s,%s", tt.page, s.url, s.cut.url(), pages))
+			hash := strings.Join([]string{tt.of.url, tt.of.cut.url(), pages, url.QueryEscape(tt.extension)}, ",")
+			found := s.browse(t, chromium, tt.page+"#"+hash)
 			for _, wrong := range found.Wrong {
 				t.Error(wrong)
 			}

@@ -23,6 +23,7 @@ type env struct {
 	network Network
 	hub     *hub.Hub
 	bubble  bool
+	deflate bool
 
 	mu       sync.Mutex
 	conns    []net.Conn // guarded by mu

@@ -97,10 +97,11 @@ func badLaws() []law {
 		}},
 		{name: "bad frames end their own connection only", on: []string{WS}, check: func(e *env, _ string) {
 			witness := e.open(WS, "lobby")
-			for _, tt := range []struct {
+			type row struct {
 				frame []byte
 				code  int // 0: the connection stays, and an error frame tells
-			}{
+			}
+			rows := []row{
 				{clientFrame(0x81, []byte("{")), 0},
 				{clientFrame(0x81, []byte(`{"type":"fly"}`)), 0},
 				{clientFrame(0x81, []byte(`{"type":"subscribe","rooms":["`+strings.Repeat(`r","`, 10_000)+`r"]}`)), -1},
@@ -108,8 +109,18 @@ func badLaws() []law {
 				{clientFrame(0x82, []byte("{}")), 1003},
 				{clientFrame(0x81, make([]byte, 1<<20+1))[:64], 1009},
 				{[]byte{0x81, 0x02, '{', '}'}, 1002},
-				{clientFrame(0xc1, []byte("{}")), 1002},
-			} {
+				{clientFrame(0xa1, []byte("{}")), 1002},
+				{clientFrame(0x91, []byte("{}")), 1002},
+			}
+			if e.deflate {
+				// What is compressed is bounded by what it says.
+				rows = append(rows, row{clientFrame(0xc1, []byte("\xff\xff")), 1002},
+					row{clientFrame(0xc1, deflate([]byte("{"))), 0}, row{clientFrame(0xc1, deflate([]byte("\xff\xfe"))), 1007},
+					row{clientFrame(0xc1, deflate(make([]byte, 1<<20))), 0}, row{clientFrame(0xc1, deflate(make([]byte, 1<<20+1))), 1009})
+			} else {
+				rows = append(rows, row{clientFrame(0xc1, []byte("{}")), 1002})
+			}
+			for _, tt := range rows {
 				r := e.open(WS, "lobby")
 				p := r.pipe.(*wsPipe)
 				if _, err := p.nc.Write(tt.frame); err != nil {

@@ -2,6 +2,8 @@ package transporttest
 
 import (
 	"bufio"
+	"bytes"
+	"compress/flate"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -76,6 +78,9 @@ func (e *env) connect(transport, rooms string, query url.Values) (pipe, error) {
 		headers = []string{
 			"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 		}
+		if e.deflate {
+			headers = append(headers, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits")
+		}
 	}
 	return e.send(transport, requestText("GET", path, headers, ""))
 }
@@ -111,7 +116,14 @@ func (e *env) send(transport, request string) (pipe, error) {
 		if accept := res.Header.Get("Sec-WebSocket-Accept"); accept != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 			return nil, fmt.Errorf("accepted with %q", accept)
 		}
-		return &wsPipe{nc: nc, br: br}, nil
+		p := &wsPipe{nc: nc, br: br}
+		if extensions := res.Header.Get("Sec-WebSocket-Extensions"); extensions != "" {
+			if extensions != "permessage-deflate; server_no_context_takeover; client_no_context_takeover" {
+				return nil, fmt.Errorf("agreed on %q", extensions)
+			}
+			p.deflate = true
+		}
+		return p, nil
 	case SSE:
 		return &ssePipe{nc: nc, br: bufio.NewReader(res.Body)}, nil
 	default:
@@ -132,6 +144,8 @@ func refused(a answer) error {
 type wsPipe struct {
 	nc net.Conn
 	br *bufio.Reader
+	// deflate: the server may compress, and texts are sent compressed.
+	deflate bool
 }
 
 // closedError is a close frame.
@@ -174,7 +188,8 @@ func (p *wsPipe) frame() (opcode byte, payload []byte, err error) {
 	if _, err := io.ReadFull(p.br, h[:2]); err != nil {
 		return 0, nil, err
 	}
-	if h[0]&0xf0 != 0x80 || h[1]&0x80 != 0 {
+	packed := p.deflate && h[0] == 0xc1
+	if h[0]&0xf0 != 0x80 && !packed || h[1]&0x80 != 0 {
 		return 0, nil, fmt.Errorf("a server's frame begins with %x", h[:2])
 	}
 	opcode = h[0] & 0xf
@@ -195,12 +210,31 @@ func (p *wsPipe) frame() (opcode byte, payload []byte, err error) {
 		return 0, nil, fmt.Errorf("a frame of %d bytes", n)
 	}
 	payload = make([]byte, n)
-	_, err = io.ReadFull(p.br, payload)
+	if _, err = io.ReadFull(p.br, payload); err == nil && packed {
+		payload, err = inflate(payload)
+	}
 	return opcode, payload, err
 }
 
-// send sends a frame with the given first byte, masked with zeros.
+// inflate and deflate are RFC 7692, section 7.2, without context.
+func inflate(p []byte) ([]byte, error) {
+	return io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(p), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))))
+}
+
+func deflate(p []byte) []byte {
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, 6)
+	w.Write(p)
+	w.Flush()
+	return b.Bytes()[:b.Len()-4]
+}
+
+// send sends a frame with the given first byte, masked with zeros. Where that
+// is agreed on, a whole text goes compressed.
 func (p *wsPipe) send(first byte, payload []byte) error {
+	if p.deflate && first == 0x81 {
+		first, payload = 0xc1, deflate(payload)
+	}
 	_, err := p.nc.Write(clientFrame(first, payload))
 	return err
 }

@@ -57,6 +57,9 @@ func (e *env) tryOpen(transport, rooms string, params ...string) (*reader, error
 		return nil, err
 	}
 	r.hello = ev
+	if ws, ok := p.(*wsPipe); ok && ws.deflate != e.deflate {
+		return nil, fmt.Errorf("compression is agreed on: %v", ws.deflate)
+	}
 	if ev.Cursor == "" {
 		// A poll whose first answer had messages began where it was told to.
 		ev.Cursor = query.Get("cursor")

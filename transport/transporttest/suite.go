@@ -52,6 +52,8 @@ type law struct {
 	on []string
 	// virtual laws take minutes, and run where time is not real.
 	virtual bool
+	// deflate: WebSockets offer permessage-deflate, and must be given it.
+	deflate bool
 	check   func(e *env, transport string)
 }
 
@@ -71,8 +73,11 @@ func Run(t *testing.T, start Start) {
 
 // RunTCP runs every law that needs no virtual time over TCP with tiny buffers.
 func RunTCP(t *testing.T, start Start) {
-	real := slices.DeleteFunc(laws(), func(l law) bool { return l.virtual })
-	each(t, real, func(t *testing.T, l law, transport string) {
+	runTCP(t, slices.DeleteFunc(laws(), func(l law) bool { return l.virtual }), start)
+}
+
+func runTCP(t *testing.T, laws []law, start Start) {
+	each(t, laws, func(t *testing.T, l law, transport string) {
 		before := runtime.NumGoroutine()
 		network, err := NewLoopback(true)
 		if err != nil {
@@ -82,6 +87,19 @@ func RunTCP(t *testing.T, start Start) {
 		t.Cleanup(func() { noneLeft(t, before) })
 		runLaw(t, l, transport, network, start, false)
 	})
+}
+
+// RunDeflated runs the laws of WebSocket that need no virtual time over
+// connections on which both sides compress what they can.
+func RunDeflated(t *testing.T, start Start) {
+	some := slices.DeleteFunc(laws(), func(l law) bool { return l.virtual || len(l.on) > 0 && !slices.Contains(l.on, WS) })
+	for i := range some {
+		some[i].deflate = true
+		if some[i].on == nil || len(some[i].on) > 1 {
+			some[i].on = []string{WS}
+		}
+	}
+	runTCP(t, some, start)
 }
 
 func each(t *testing.T, laws []law, run func(t *testing.T, l law, transport string)) {
@@ -104,7 +122,7 @@ func each(t *testing.T, laws []law, run func(t *testing.T, l law, transport stri
 
 func runLaw(t *testing.T, l law, transport string, network Network, start Start, bubble bool) {
 	run := start(t, network, l.setup)
-	e := &env{T: t, network: network, hub: run.Hub, bubble: bubble}
+	e := &env{T: t, network: network, hub: run.Hub, bubble: bubble, deflate: l.deflate}
 	// Clients go first, then the server: a server's Close need not be gentle.
 	t.Cleanup(run.Stop)
 	t.Cleanup(e.close)

@@ -34,21 +34,43 @@ func TestTransportsPolled(t *testing.T) {
 	})
 }
 
+// TestTransportsDeflated runs them over compressed WebSockets, read by goroutines
+// and by a poller.
+func TestTransportsDeflated(t *testing.T) {
+	for name, polled := range map[string]bool{"goroutines": false, "polled": true} {
+		t.Run(name, func(t *testing.T) {
+			transporttest.RunDeflated(t, func(t testing.TB, l net.Listener, s transporttest.Setup) transporttest.Running {
+				var p *poller.Poller
+				if polled {
+					p = poller.New()
+				}
+				return startDeflating(t, l, s, transport.Options{}, p, 1)
+			})
+		})
+	}
+}
+
 const pageHeartbeat = "--heartbeat--"
 
 // start starts a server that Stop stops, and with it the poller.
 func start(t testing.TB, l net.Listener, s transporttest.Setup, o transport.Options, p *poller.Poller) transporttest.Running {
 	t.Helper()
+	return startDeflating(t, l, s, o, p, 0)
+}
+
+// startDeflating compresses messages of so many bytes and more.
+func startDeflating(t testing.TB, l net.Listener, s transporttest.Setup, o transport.Options, p *poller.Poller, from int) transporttest.Running {
+	t.Helper()
 	store, err := memory.New(memory.Options{HistoryMessages: s.HistoryMessages, HistoryBytes: s.HistoryBytes})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Hub.Framings = wire.Framings(wire.Options{PageHeartbeat: pageHeartbeat})
+	s.Hub.Framings = wire.Framings(wire.Options{PageHeartbeat: pageHeartbeat, DeflateFrom: from})
 	h, err := hub.New(store, s.Hub)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sockets := ws.New(ws.Options{Hub: h, PageHeartbeat: pageHeartbeat, Poller: p})
+	sockets := ws.New(ws.Options{Hub: h, PageHeartbeat: pageHeartbeat, Poller: p, Deflate: from > 0})
 	streams := stream.New(stream.Options{Hub: h, Poller: p})
 	o.Poller = p
 	engine, err := transport.New(h, transport.Transports{WebSocket: sockets, SSE: streams.SSE, NDJSON: streams.NDJSON}, o)

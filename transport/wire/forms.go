@@ -26,6 +26,11 @@ const (
 	// FormPoll: elements of a poll's messages, without commas.
 	FormPoll
 	FormPollBare
+	// FormWSDeflate, and those after it: FormWS, FormWSBare and FormWSPage with
+	// compressed frames.
+	FormWSDeflate
+	FormWSBareDeflate
+	FormWSPageDeflate
 )
 
 // Options configure the wire forms.
@@ -34,14 +39,18 @@ type Options struct {
 	// pages that wait for one (django-websocket-redis: "--heartbeat--").
 	// Empty: a WebSocket ping alone.
 	PageHeartbeat string
+	// DeflateFrom is the least length of a message in a WebSocket frame that is
+	// compressed for clients that agreed on it. 0: none is.
+	DeflateFrom int
 }
 
 // Framings returns every wire form, in the order of the Form constants.
 func Framings(o Options) []hub.Framing {
+	page := wsBare{heartbeat: o.PageHeartbeat}
 	return []hub.Framing{
 		FormWS:              ws{},
 		FormWSBare:          wsBare{},
-		FormWSPage:          wsBare{heartbeat: o.PageHeartbeat},
+		FormWSPage:          page,
 		FormSSE:             sse{chunked: true},
 		FormSSEPlain:        sse{},
 		FormSSEBare:         sse{chunked: true, bare: true},
@@ -52,6 +61,9 @@ func Framings(o Options) []hub.Framing {
 		FormNDJSONBarePlain: ndjson{bare: true},
 		FormPoll:            poll{},
 		FormPollBare:        poll{bare: true},
+		FormWSDeflate:       deflated{ws{}, o.DeflateFrom},
+		FormWSBareDeflate:   deflated{wsBare{}, o.DeflateFrom},
+		FormWSPageDeflate:   deflated{page, o.DeflateFrom},
 	}
 }
 

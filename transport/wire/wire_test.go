@@ -75,7 +75,7 @@ const last = "0\r\n\r\n"
 
 // TestForms pins the bytes of every form: they are the protocol.
 func TestForms(t *testing.T) {
-	forms := wire.Framings(wire.Options{PageHeartbeat: "--heartbeat--"})
+	forms := wire.Framings(wire.Options{PageHeartbeat: "--heartbeat--", DeflateFrom: 512})
 	all := []*hub.Event{messageEvent(`{"a":1}`), ephemeralEvent(), gapEvent(), presenceEvent()}
 	const closed = "\x88\x13\x10\x04draining: restart"
 	tests := []struct {
@@ -139,6 +139,13 @@ func TestForms(t *testing.T) {
 			[]string{"{\"a\":1}\n", "1\n", gapJSON + "\n", ""}, "\n", ""},
 		{"poll", wire.FormPoll, []string{messageJSON, ephemeralJSON, gapJSON, presenceJSON}, "", ""},
 		{"poll-bare", wire.FormPollBare, []string{`{"a":1}`, `1`, "", ""}, "", ""},
+	}
+	// Nothing here is long enough to be compressed: those forms are the plain ones.
+	for i := range 3 {
+		plain := tests[i]
+		plain.name += "-deflate"
+		plain.form = wire.Deflated(plain.form)
+		tests = append(tests, plain)
 	}
 	if len(tests) != len(forms) {
 		t.Errorf("%d forms, %d are tested", len(forms), len(tests))

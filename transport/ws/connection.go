@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -25,8 +26,10 @@ type connection struct {
 	guard *guard
 	nc    *conn.Net
 	sub   *hub.Subscriber
-	form  int
+	form  int    // one of the plain ones, whatever was agreed on
 	room  string // the first, which is the only one of a bare connection
+
+	deflate bool // permessage-deflate was agreed on
 
 	answered time.Time // when a page's heartbeat was last answered
 }
@@ -54,8 +57,12 @@ func (c *connection) run(q read.Request) {
 }
 
 func (c *connection) subscriber(nc hub.Conn, q read.Request, turn func(time.Time)) hub.SubscriberOptions {
+	form := c.form
+	if c.deflate {
+		form = wire.Deflated(form)
+	}
 	return hub.SubscriberOptions{
-		Conn: nc, Form: c.form, Transport: "ws", Client: q.Client, Heartbeat: q.Heartbeat, EndOnGap: c.bare(), Turn: turn,
+		Conn: nc, Form: form, Transport: "ws", Client: q.Client, Heartbeat: q.Heartbeat, EndOnGap: c.bare(), Turn: turn,
 	}
 }
 
@@ -135,15 +142,28 @@ func (c *connection) readOne() bool {
 	}()
 	buf.Reset()
 	c.guard.until = time.Now().Add(c.h.o.FrameTimeout)
-	if _, err := buf.ReadFrom(r); err != nil {
+	if c.deflate {
+		// gorilla's limit is on what comes; this is on what it says.
+		r = io.LimitReader(r, int64(c.h.o.MaxFrame)+1)
+	}
+	_, err = buf.ReadFrom(r)
+	if err == nil && buf.Len() > c.h.o.MaxFrame {
+		err = websocket.ErrReadLimit
+	}
+	if err != nil {
 		c.readFailed(err)
 		return false
 	}
 	c.guard.until = time.Time{}
+	return c.text(buf.Bytes())
+}
+
+// text does what a message says; false ends the reading.
+func (c *connection) text(text []byte) bool {
 	if c.bare() {
-		return c.page(buf.Bytes())
+		return c.page(text)
 	}
-	return c.command(buf.Bytes())
+	return c.command(text)
 }
 
 // readFailed ends the connection for the reason for which reading ended.

@@ -40,19 +40,23 @@ type frames struct {
 	kind    byte   // of the message under way, 0 for none
 	message []byte // its payload so far
 	control []byte // payload of the control frame under way
+
+	deflate bool // permessage-deflate was agreed on
+	packed  bool // the message under way is compressed
 }
 
 // frameEvent is what a piece of input completed.
 type frameEvent struct {
 	kind    byte   // opText, opBinary, opClose, opPing, opPong; 0: nothing yet
 	payload []byte // valid until the next call; a message's is the caller's
+	packed  bool   // payload is compressed
 }
 
 // idle reports that no frame and no message is under way.
 func (f *frames) idle() bool { return f.have == 0 && !f.inside && f.kind == 0 }
 
 // next takes bytes from p up to the end of the first message or control frame
-// in it. Messages may have limit bytes.
+// in it. Messages may have limit bytes, compressed ones so many as they are.
 func (f *frames) next(p []byte, limit int) (n int, ev frameEvent, err error) {
 	for {
 		if !f.inside {
@@ -84,7 +88,7 @@ func (f *frames) next(p []byte, limit int) (n int, ev frameEvent, err error) {
 			f.control = nil
 			return n, ev, nil
 		case f.final:
-			ev = frameEvent{kind: f.kind, payload: f.message}
+			ev = frameEvent{kind: f.kind, payload: f.message, packed: f.packed}
 			f.kind, f.message = 0, nil
 			return n, ev, nil
 		}
@@ -132,8 +136,12 @@ func (f *frames) headerLen() uint8 {
 func (f *frames) open(limit int) error {
 	b0, b1 := f.header[0], f.header[1]
 	f.final, f.opcode = b0&0x80 != 0, b0&0x0f
-	if b0&0x70 != 0 || b1&0x80 == 0 {
+	if b0&0x30 != 0 || b1&0x80 == 0 {
 		return errFrame // an extension that was not agreed on, or no mask
+	}
+	packed := b0&0x40 != 0
+	if packed && (!f.deflate || f.opcode != opText && f.opcode != opBinary) {
+		return errFrame // only a message's first frame may say that it is compressed
 	}
 	body := f.header[2:]
 	switch short := b1 & 0x7f; short {
@@ -158,7 +166,7 @@ func (f *frames) open(limit int) error {
 		if f.kind != 0 {
 			return errFrame
 		}
-		f.kind = f.opcode
+		f.kind, f.packed = f.opcode, packed
 	case opContinuation:
 		if f.kind == 0 {
 			return errFrame

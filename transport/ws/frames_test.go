@@ -20,8 +20,8 @@ import (
 const testLimit = 300
 
 // ours reads input in pieces of the given size with the incremental reader.
-func ours(input []byte, piece int) (events []string) {
-	var f frames
+func ours(input []byte, piece int, deflate bool) (events []string) {
+	f := frames{deflate: deflate}
 	for len(input) > 0 {
 		p := input[:min(piece, len(input))]
 		input = input[len(p):]
@@ -39,6 +39,15 @@ func ours(input []byte, piece int) (events []string) {
 					return append(events, "error")
 				}
 				return append(events, fmt.Sprint("close ", code))
+			case ev.packed:
+				text, err := inflate(ev.payload, testLimit)
+				switch {
+				case errors.Is(err, errFrameLimit):
+					return append(events, "limit")
+				case err != nil:
+					return append(events, "error")
+				}
+				events = append(events, fmt.Sprintf("message %d %q", ev.kind, text))
 			case ev.kind == opText, ev.kind == opBinary:
 				events = append(events, fmt.Sprintf("message %d %q", ev.kind, ev.payload))
 			case ev.kind != 0:
@@ -63,7 +72,7 @@ func (canned) SetWriteDeadline(time.Time) error { return nil }
 func (canned) Close() error                     { return nil }
 
 // theirs reads input with gorilla's reader.
-func theirs(t *testing.T, input []byte) (events []string) {
+func theirs(t *testing.T, input []byte, deflate bool) (events []string) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	for k, v := range map[string]string{
 		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-Websocket-Version": "13",
@@ -71,7 +80,10 @@ func theirs(t *testing.T, input []byte) (events []string) {
 	} {
 		r.Header.Set(k, v)
 	}
-	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	if deflate {
+		r.Header.Set("Sec-Websocket-Extensions", "permessage-deflate")
+	}
+	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }, EnableCompression: deflate}
 	ws, err := up.Upgrade(cannedWriter{httptest.NewRecorder(), canned{r: bytes.NewReader(input)}}, r, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +99,7 @@ func theirs(t *testing.T, input []byte) (events []string) {
 	ws.SetPongHandler(note(opPong))
 	ws.SetCloseHandler(func(int, string) error { return nil })
 	for {
-		kind, payload, err := ws.ReadMessage()
+		kind, payload, err := readMessage(ws)
 		var closed *websocket.CloseError
 		switch {
 		case err == nil:
@@ -107,6 +119,19 @@ func theirs(t *testing.T, input []byte) (events []string) {
 		}
 		return append(events, "error")
 	}
+}
+
+// readMessage bounds what a compressed message says, as readOne does.
+func readMessage(ws *websocket.Conn) (int, []byte, error) {
+	kind, r, err := ws.NextReader()
+	if err != nil {
+		return kind, nil, err
+	}
+	payload, err := io.ReadAll(io.LimitReader(r, testLimit+1))
+	if err == nil && len(payload) > testLimit {
+		err = websocket.ErrReadLimit
+	}
+	return kind, payload, err
 }
 
 func masked(b0 byte, payload string) []byte {
@@ -155,9 +180,9 @@ var frameCases = map[string][]byte{
 
 func TestFramesAgreeWithGorilla(t *testing.T) {
 	for name, input := range frameCases {
-		want := theirs(t, input)
+		want := theirs(t, input, false)
 		for _, piece := range []int{1, 2, 3, 7, 1 << 20} {
-			if got := ours(input, piece); !agree(got, want) {
+			if got := ours(input, piece, false); !agree(got, want) {
 				t.Errorf("%s in pieces of %d: %q, gorilla says %q", name, piece, got, want)
 			}
 		}
@@ -188,7 +213,7 @@ func FuzzFrames(f *testing.F) {
 		if piece < 1 || piece > 1<<16 {
 			piece = 1
 		}
-		if got, want := ours(input, piece), theirs(t, input); !agree(got, want) {
+		if got, want := ours(input, piece, false), theirs(t, input, false); !agree(got, want) {
 			t.Errorf("%x in pieces of %d: %q, gorilla says %q", input, piece, got, want)
 		}
 	})

@@ -97,10 +97,15 @@ func (w *hijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return w.guard, brw, nil
 }
 
-// upgrade does the handshake. Where that fails the request has been answered.
-func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Conn, *guard, bool) {
+// upgrade does the handshake, with compression or without. Where it fails the
+// request has been answered.
+func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, deflate bool) (*websocket.Conn, *guard, bool) {
 	hw := &hijack{ResponseWriter: w}
-	ws, err := h.upgrader.Upgrade(hw, r, nil)
+	upgrader := &h.upgrader
+	if deflate {
+		upgrader = &h.deflating
+	}
+	ws, err := upgrader.Upgrade(hw, r, nil)
 	if err != nil {
 		if hw.guard != nil {
 			hw.guard.Conn.Close()

@@ -40,6 +40,7 @@ func (c *connection) runPolled(q read.Request, pl *poller.Poller) {
 	p.Init(c.guard.Conn, c.h.running.Done)
 	p.Tune(c.h.o.Tuning)
 	p.seen.Store(time.Now().UnixMilli())
+	p.frames.deflate = c.deflate
 	c.ws, c.guard, c.nc = nil, nil, &p.Net // gorilla's part is over
 	sub, err := c.h.o.Hub.NewSubscriber(c.subscriber(p, q, p.turn))
 	if err != nil {
@@ -115,10 +116,16 @@ func (p *polled) message(ev frameEvent) {
 	case ev.kind == opBinary:
 		p.c.end(codes.New(codes.BinaryFrame, "binary frames mean nothing here"))
 		p.dropped = true
-	case p.c.bare():
-		p.dropped = !p.c.page(ev.payload)
 	default:
-		p.dropped = !p.c.command(ev.payload)
+		text := ev.payload
+		if ev.packed {
+			var err error
+			if text, err = inflate(text, p.c.h.o.MaxFrame); err != nil {
+				p.failed(err)
+				return
+			}
+		}
+		p.dropped = !p.c.text(text)
 	}
 }
 

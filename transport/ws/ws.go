@@ -53,6 +53,10 @@ type Options struct {
 	Poller *poller.Poller
 	// Tuning bounds what a connection holds in the kernel.
 	Tuning conn.Tuning
+	// Deflate agrees to permessage-deflate where a client offers it. What is
+	// compressed then is wire.Options' to say; what a client sends compressed
+	// may have MaxFrame bytes afterwards.
+	Deflate bool
 }
 
 // endTimeout bounds the last words to a connection that no subscriber was made
@@ -64,10 +68,11 @@ const handshakeTimeout = 10 * time.Second
 
 // Handler serves WebSockets.
 type Handler struct {
-	o        Options
-	upgrader websocket.Upgrader
-	running  sync.WaitGroup // the connections, and one more until Wait
-	waited   sync.Once
+	o         Options
+	upgrader  websocket.Upgrader
+	deflating websocket.Upgrader // the same, with compression
+	running   sync.WaitGroup     // the connections, and one more until Wait
+	waited    sync.Once
 }
 
 // New makes a handler.
@@ -107,6 +112,8 @@ func New(o Options) *Handler {
 			codes.New(codes.BadUpgrade, reason.Error()).WriteHTTP(w)
 		},
 	}}
+	h.deflating = h.upgrader
+	h.deflating.EnableCompression = true
 	h.running.Add(1)
 	return h
 }
@@ -167,7 +174,7 @@ func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, e *codes.Error)
 }
 
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, bare bool, e *codes.Error) {
-	_, g, ok := h.upgrade(w, r)
+	_, g, ok := h.upgrade(w, r, false)
 	if !ok {
 		return
 	}
@@ -181,18 +188,16 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, q read.Request, 
 			return
 		}
 	}
-	ws, g, ok := h.upgrade(w, r)
+	deflate := h.o.Deflate && offersDeflate(r)
+	ws, g, ok := h.upgrade(w, r, deflate)
 	if !ok {
 		return
 	}
+	c := &connection{h: h, ws: ws, guard: g, form: form, room: q.Rooms[0], deflate: deflate}
 	if pl := h.o.Poller; pl != nil && pl.Native(g.Conn) {
-		c := &connection{h: h, guard: g, form: form, room: q.Rooms[0]}
 		c.runPolled(q, pl)
 		return
 	}
 	// A fresh goroutine, so that the request and the HTTP server's buffers go.
-	h.running.Go(func() {
-		c := &connection{h: h, ws: ws, guard: g, form: form, room: q.Rooms[0]}
-		c.run(q)
-	})
+	h.running.Go(func() { c.run(q) })
 }

@@ -1,4 +1,7 @@
-"""The Python package websockets against a server at argv[1]; "ok" last."""
+"""The Python package websockets against a server at argv[1]; "ok" last.
+
+argv[2] is what is agreed on of the extensions: the package offers compression.
+"""
 
 import asyncio
 import json
@@ -7,7 +10,7 @@ import sys
 import websockets
 
 
-async def main(base):
+async def main(base, extension):
     async def envelope(ws, kind):
         while True:
             got = json.loads(await asyncio.wait_for(ws.recv(), 20))
@@ -18,6 +21,7 @@ async def main(base):
     async with websockets.connect(base + "/rooms/snake?heartbeat=1", ping_interval=0.2, ping_timeout=5) as ws:
         hello = await envelope(ws, "hello")
         assert hello["rooms"] == ["snake"], hello
+        assert "; ".join(e.name for e in ws.extensions) == extension.split(";")[0], ws.extensions
 
         await ws.send(json.dumps({"type": "publish", "ref": "a", "data": {"n": 1}, "key": "k"}))
         seen = {}
@@ -62,4 +66,4 @@ async def main(base):
     print("ok")
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(sys.argv[1], sys.argv[2]))

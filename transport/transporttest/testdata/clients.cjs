@@ -1,12 +1,12 @@
 // npm's ws and eventsource against a server at argv[2]; argv[3] is a way to it
-// that GET /test/cut breaks. It prints "ok" last where everything is right.
+// that GET /test/cut breaks, argv[4] what is agreed on of the extensions. It prints "ok" last where everything is right.
 'use strict';
 const assert = require('node:assert');
 const WebSocket = require('ws');
 const eventsource = require('eventsource');
 const EventSource = eventsource.EventSource || eventsource;
 
-const [base, cuttable] = process.argv.slice(2);
+const [base, cuttable, extension] = process.argv.slice(2);
 const wsBase = base.replace('http', 'ws');
 
 // inbox collects what comes, for code that waits for one thing after another.
@@ -65,8 +65,25 @@ async function websocket() {
   for (let beats = 0; beats < 5;) if ((await a.next()).type === 'heartbeat') beats++;
   assert.ok(pings >= 4, `${pings} pings`);
 
-  // The library asks for compression, which is declined.
-  assert.equal(a.ws.extensions, '');
+  // The library asks for compression, which is declined unless it is set.
+  const [agreed] = extension.split(';');
+  assert.equal(a.ws.extensions, agreed);
+  // One frame for all clients cannot have a small window for one of them.
+  const small = await open(`${wsBase}/rooms/lobby?last=1`, { perMessageDeflate: { serverMaxWindowBits: 10, clientNoContextTakeover: true } });
+  assert.equal(small.ws.extensions, '');
+  await small.next();
+  assert.equal((await small.next()).data, large);
+  small.ws.terminate();
+  const late = await open(`${wsBase}/rooms/lobby?last=1`, { perMessageDeflate: { threshold: 0 } });
+  assert.equal(late.ws.extensions, agreed);
+  await late.next();
+  assert.equal((await late.next()).data, large);
+  late.ws.send(JSON.stringify({ type: 'ping', ref: 'short' }));
+  assert.equal((await late.next()).ref, 'short');
+  late.ws.send(JSON.stringify({ type: 'ping', data: 'x'.repeat(2 << 20) })); // a few KB as it is sent
+  const over = await late.next();
+  assert.deepEqual([over.type, over.code], ['bye', 'frame_too_large']);
+  assert.equal((await late.next()).code, 1009);
 
   a.ws.close(4321, 'enough');
   for (;;) {
