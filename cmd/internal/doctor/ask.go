@@ -54,10 +54,15 @@ const maxAnswer = 1 << 20
 // ask sends one request and reads the answer whole. path may have a query;
 // headers are pairs.
 func (d *doctor) ask(ctx context.Context, patience time.Duration, method, path, body string, headers ...string) answer {
+	return d.askBy(ctx, d.http, patience, method, path, body, headers...)
+}
+
+// askBy is ask with another client.
+func (d *doctor) askBy(ctx context.Context, by *http.Client, patience time.Duration, method, path, body string, headers ...string) answer {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	began := time.Now()
-	resp, err := d.open(ctx, method, path, body, headers...)
+	resp, err := d.open(ctx, by, method, path, body, headers...)
 	if err != nil {
 		return answer{err: err, took: time.Since(began)}
 	}
@@ -67,7 +72,7 @@ func (d *doctor) ask(ctx context.Context, patience time.Duration, method, path, 
 }
 
 // open sends a request and returns with the head of the answer.
-func (d *doctor) open(ctx context.Context, method, path, body string, headers ...string) (*http.Response, error) {
+func (d *doctor) open(ctx context.Context, by *http.Client, method, path, body string, headers ...string) (*http.Response, error) {
 	var reader io.Reader
 	if body != "" {
 		reader = strings.NewReader(body)
@@ -80,7 +85,7 @@ func (d *doctor) open(ctx context.Context, method, path, body string, headers ..
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	return d.http.Do(r)
+	return by.Do(r)
 }
 
 // once makes a path that no cache has seen.

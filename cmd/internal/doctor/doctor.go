@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,8 +32,9 @@ type Options struct {
 	Proxy string
 	// Idle is how long a connection is left alone: 20 s.
 	Idle time.Duration
-	// Wait is the longest poll that is tried: 30 s. The client never waits longer
-	// than 20 s, the protocol allows 55.
+	// Wait is the longest poll that is tried, and how long a stream is watched:
+	// 55 s, the longest that the protocol allows. (The browser client never waits
+	// longer than 20 s.)
 	Wait time.Duration
 	// Patience is how long an answer may take that should come at once: 5 s.
 	Patience time.Duration
@@ -140,7 +142,9 @@ type doctor struct {
 	report Report
 	words  map[string]struct{ Level, Network, Culvert string }
 
+	running   sync.WaitGroup // the tests that wait
 	canPost   bool
+	crowded   bool            // few requests at a time get through
 	websocket bool            // proven, a large frame too
 	flowing   string          // the form of stream that flows best, "" for none
 	lasts     map[string]bool // what outlived the long tests
@@ -182,7 +186,7 @@ func (o Options) withDefaults() Options {
 		o.Idle = 20 * time.Second
 	}
 	if o.Wait == 0 {
-		o.Wait = 30 * time.Second
+		o.Wait = 55 * time.Second
 	}
 	if o.Patience == 0 {
 		o.Patience = 5 * time.Second
@@ -193,19 +197,30 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// examine makes the tests, one after another, and those that only wait at the
-// end together.
+// examine makes the tests, one after another. Those that only wait begin as
+// soon as there is something to wait for, and go on beside the others.
 func (d *doctor) examine(ctx context.Context) error {
 	if err := d.plain(ctx); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer d.running.Wait()
+	defer cancel()
 	d.repeat(ctx)
+	d.connections(ctx) // while nothing else takes any of them
+	var w waits
+	w.poll = d.beside(ctx, d.longPoll)
 	d.sockets(ctx)
+	if d.websocket {
+		w.busy, w.idle = d.beside(ctx, d.busySocket), d.beside(ctx, d.idleSocket)
+	}
 	d.streams(ctx)
+	if d.flowing != "" {
+		w.flow = d.beside(ctx, d.busyStream)
+	}
 	d.filters(ctx)
-	d.connections(ctx)
 	d.clock(ctx)
-	d.waiting(ctx)
+	d.waiting(w)
 	return ctx.Err()
 }
 

@@ -109,6 +109,7 @@ func (d *doctor) connections(ctx context.Context) {
 				break
 			}
 		}
+		d.crowded = count < 4
 		if count < wantedConnections {
 			d.find("connections", "count", count, "wanted", wantedConnections)
 			return Note, fmt.Sprintf("%d of %d", count, wantedConnections)
@@ -133,90 +134,4 @@ func (d *doctor) clock(ctx context.Context) {
 		}
 		return Good, "agrees with the server's"
 	})
-}
-
-// waiting makes the tests that only wait, together.
-func (d *doctor) waiting(ctx context.Context) {
-	var idle, busy, flow, poll fate
-	long := max(d.o.Idle, d.o.Wait)
-	d.step("waiting", fmt.Sprintf("Long connections, %s s", seconds(long)), func() (State, string) {
-		idle, busy, flow = fate{spent: true}, fate{spent: true}, fate{spent: true}
-		var all sync.WaitGroup
-		if d.websocket {
-			all.Go(func() { idle = d.idleSocket(ctx) })
-			all.Go(func() { busy = d.busySocket(ctx) })
-		}
-		all.Go(func() { flow = d.busyStream(ctx) })
-		all.Go(func() { poll = d.longPoll(ctx) })
-		all.Wait()
-		d.judgeWaiting(idle, busy, flow, poll)
-		for _, f := range []fate{idle, busy, flow, poll} {
-			if !f.lasted && !f.spent {
-				return Note, "not all lived as long"
-			}
-		}
-		return Good, "all lived as long"
-	})
-	for _, one := range []struct {
-		id, title string
-		fate      fate
-	}{
-		{"ws-busy", "WebSocket in use", busy}, {"ws-idle", "WebSocket without traffic", idle},
-		{"stream-long", "Stream with an event a second", flow}, {"poll-long", "Poll that waits", poll},
-	} {
-		d.step(one.id, one.title, func() (State, string) {
-			switch {
-			case one.fate.spent:
-				return Skipped, ""
-			case one.fate.lasted:
-				return Good, one.fate.words()
-			}
-			return Note, one.fate.words()
-		})
-	}
-}
-
-// longPoll asks for the longest wait.
-func (d *doctor) longPoll(ctx context.Context) fate {
-	path := d.once(fmt.Sprintf("/rooms/%s/poll?wait=%d", d.room("wait"), int(d.o.Wait.Seconds())))
-	a := d.ask(ctx, d.o.Wait+d.o.Patience, http.MethodGet, path, "")
-	switch {
-	case a.err == nil && a.status == http.StatusOK:
-		return fate{lasted: true, after: a.took}
-	case a.err != nil && !broke(a.err):
-		return fate{silent: true, after: d.o.Wait}
-	}
-	return fate{after: a.took}
-}
-
-// judgeWaiting tells one cause from another by what else lived on.
-func (d *doctor) judgeWaiting(idle, busy, flow, poll fate) {
-	d.lasts["websocket"] = busy.lasted && idle.lasted
-	switch {
-	case busy.spent || busy.lasted:
-	case busy.silent:
-		d.find("ws_goes_silent", "seconds", seconds(busy.after))
-	default:
-		d.find("ws_age", "seconds", seconds(busy.after))
-	}
-	if busy.lasted && !idle.spent && !idle.lasted {
-		if idle.silent {
-			d.find("idle_forgotten", "seconds", seconds(idle.after))
-		} else {
-			d.find("idle_cut", "seconds", seconds(idle.after))
-		}
-	}
-	if !flow.spent && !flow.lasted {
-		d.find("response_cap", "seconds", seconds(flow.after))
-		return
-	}
-	switch {
-	case poll.lasted:
-	case poll.silent:
-		d.find("idle_forgotten", "seconds", seconds(poll.after))
-	case flow.lasted:
-		d.find("idle_cut", "seconds", seconds(poll.after))
-	default:
-		d.find("poll_cut", "seconds", seconds(poll.after))
-	}
 }

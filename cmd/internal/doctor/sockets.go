@@ -165,26 +165,6 @@ func (d *doctor) skip(id, title string) {
 	d.step(id, title, func() (State, string) { return Skipped, "" })
 }
 
-// fate is what becomes of something that should last.
-type fate struct {
-	lasted bool
-	silent bool // it was not ended, and nothing passes any more
-	after  time.Duration
-	spent  bool // it was not tested
-}
-
-func (f fate) words() string {
-	switch {
-	case f.spent:
-		return "not tested"
-	case f.lasted:
-		return "alive after " + seconds(f.after) + " s"
-	case f.silent:
-		return "silent after " + seconds(f.after) + " s"
-	}
-	return "cut after " + seconds(f.after) + " s"
-}
-
 // idleSocket leaves a WebSocket alone, then asks for a sign of life.
 func (d *doctor) idleSocket(ctx context.Context) fate {
 	s, began, ok := d.longSocket(ctx)

@@ -52,7 +52,7 @@ func (d *doctor) openStream(ctx context.Context, patience time.Duration, f form,
 		path += "&" + params
 	}
 	// What a browser says, so that whoever compresses for browsers does it now.
-	resp, err := d.open(ctx, f.method, path, body, "Accept", f.accept, "Accept-Encoding", "gzip", "Content-Type", "text/plain")
+	resp, err := d.open(ctx, d.http, f.method, path, body, "Accept", f.accept, "Accept-Encoding", "gzip", "Content-Type", "text/plain")
 	if err == nil && resp.StatusCode != http.StatusOK {
 		resp.Body.Close()
 		err = fmt.Errorf("status %d", resp.StatusCode)

@@ -1,7 +1,8 @@
 // The page "/doctor": tests what the network does, for a person.
 import { base, byId, copy, make } from "./dom";
 import { Step } from "./report";
-import { Doctor, Times, total } from "./tests";
+import type { Times } from "./run";
+import { diagnose, total } from "./tests";
 
 const start = byId<HTMLButtonElement>("start");
 const marks: { [state: string]: string } = { good: "good", note: "note", bad: "bad", skipped: "skipped" };
@@ -15,7 +16,7 @@ function times(): Times {
     const n = Number(query.get(name));
     return 1000 * (n > 0 ? Math.min(n, most) : usual);
   };
-  return { idle: given("idle", 20, 600), wait: given("wait", 30, 55), patience: given("patience", 5, 60) };
+  return { idle: given("idle", 20, 600), wait: given("wait", 55, 55), patience: given("patience", 5, 60) };
 }
 
 function showStep(step: Step) {
@@ -30,17 +31,41 @@ function showStep(step: Step) {
   line.className = step.state || "running";
   line.querySelector(".mark")!.textContent = step.state ? marks[step.state] : "testing";
   line.querySelector(".words")!.textContent = step.result;
-  if (step.state) byId<HTMLProgressElement>("progress").value = Math.min(0.98, list.childElementCount / total);
+  clearInterval(ticking);
+  byId("left").textContent = "";
+  const done = Math.min(0.98, list.childElementCount / total);
+  if (step.state) byId<HTMLProgressElement>("progress").value = done;
   else byId("now").textContent = step.title + "…";
+  if (step.expected && !step.state) tick(done, step.expected);
 }
 
+let ticking = 0;
+
+/** Shows that time passes during a long test. */
+function tick(done: number, expected: number) {
+  const began = performance.now();
+  const show = () => {
+    const passed = Math.min(1, (performance.now() - began) / expected);
+    byId<HTMLProgressElement>("progress").value = done + passed * (0.98 - done);
+    byId("left").textContent = passed < 1 ? Math.ceil((expected * (1 - passed)) / 1000) + " s left" : "";
+  };
+  show();
+  ticking = setInterval(show, 500);
+}
+
+let running = false;
+
 async function run() {
-  start.disabled = true;
+  if (running) return;
+  running = true;
+  // Not disabled: whoever has pressed it by a key would lose his place.
+  start.setAttribute("aria-disabled", "true");
+  byId("copied").textContent = "";
   byId("tests").textContent = byId("findings").textContent = "";
   byId("result").hidden = byId("report-section").hidden = true;
   byId("tests-section").hidden = byId("progress").hidden = false;
   byId<HTMLProgressElement>("progress").value = 0;
-  const report = await new Doctor(times(), showStep).run();
+  const report = await diagnose(times(), showStep);
   byId("progress").hidden = true;
   byId("now").textContent = "";
   const verdict = byId("verdict");
@@ -53,7 +78,8 @@ async function run() {
   }
   byId("report").textContent = report.text();
   byId("result").hidden = byId("report-section").hidden = false;
-  start.disabled = false;
+  start.removeAttribute("aria-disabled");
+  running = false;
   start.textContent = "Test again";
   verdict.focus({ preventScroll: true });
   document.body.dataset.done = "1";

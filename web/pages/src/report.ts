@@ -10,6 +10,7 @@ export interface Step {
   title: string;
   state?: Mark;
   result: string;
+  expected?: number; // milliseconds, where it takes long
 }
 
 export interface Finding {

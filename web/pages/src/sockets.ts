@@ -1,0 +1,75 @@
+// WebSocket, up to the proof that a client wants, and how long one lives.
+import { now, pause } from "./net";
+import { Fate, Run, spent } from "./run";
+import { Socket } from "./socket";
+
+export async function sockets(run: Run) {
+  const { patience } = run.times;
+  const titles = ["First frames", "Frame of 16 KB each way"];
+  const began = now();
+  const socket = new Socket("");
+  let state = await run.step("ws-handshake", "WebSocket handshake", async () => {
+    const trouble = await socket.open(patience);
+    if (!trouble) return ["good", "accepted"];
+    run.report.find(trouble == "silent" ? "ws_swallowed" : "ws_blocked");
+    return ["note", trouble == "silent" ? "no answer in time" : "failed after " + Math.round(now() - began) + " ms"];
+  });
+  if (state != "good") await run.skip("ws-frame", titles[0]);
+  else {
+    state = await run.step("ws-frame", titles[0], async () => {
+      const began = now();
+      let trouble = await socket.next(patience);
+      if (typeof trouble != "string") trouble = await socket.ping(patience, 16);
+      if (!trouble) return ["good", "an echo after " + Math.round(now() - began) + " ms"];
+      run.report.find(trouble == "corrupt" ? "ws_corrupt" : trouble == "ended" ? "ws_broken" : "ws_silent");
+      return ["note", trouble == "corrupt" ? "what came is not what was sent" : trouble == "ended" ? "it breaks" : "nothing comes"];
+    });
+  }
+  if (state != "good") await run.skip("ws-large", titles[1]);
+  else {
+    await run.step("ws-large", titles[1], async () => {
+      const trouble = await socket.ping(2 * patience, 16384);
+      run.websocket = !trouble;
+      if (!trouble) return ["good", "both arrived"];
+      if (!run.report.has("answers_cut")) run.report.find("ws_large"); // else it is not about WebSocket
+      return ["note", trouble == "silent" ? "nothing comes" : "the connection was closed"];
+    });
+  }
+  socket.close();
+}
+
+/** Opens a WebSocket on which the server stays quiet. */
+async function longSocket(run: Run): Promise<Socket | undefined> {
+  const socket = new Socket("?heartbeat=60");
+  if (!(await socket.open(run.times.patience)) && typeof (await socket.next(run.times.patience)) != "string") return socket;
+  socket.close();
+  return undefined;
+}
+
+export async function busySocket(run: Run): Promise<Fate> {
+  const socket = await longSocket(run);
+  if (!socket) return spent;
+  const began = now();
+  while (now() - began < run.times.idle) {
+    const sent = now();
+    const trouble = await socket.ping(run.times.patience, 16);
+    if (trouble) {
+      socket.close();
+      return { end: trouble == "silent" ? "silent" : "cut", ms: sent - began };
+    }
+    await pause(Math.min(1000, run.times.idle / 4));
+  }
+  socket.close();
+  return { end: "lasted", ms: now() - began };
+}
+
+export async function idleSocket(run: Run): Promise<Fate> {
+  const socket = await longSocket(run);
+  if (!socket) return spent;
+  const began = now();
+  let trouble: any = await socket.next(run.times.idle);
+  const ms = now() - began;
+  if (trouble == "silent") trouble = await socket.ping(run.times.patience, 16); // as it should be: is it alive?
+  socket.close();
+  return { end: trouble == "ended" ? "cut" : trouble ? "silent" : "lasted", ms };
+}
