@@ -5,8 +5,10 @@ package redis_test
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"net"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,8 +23,17 @@ import (
 // The benchmarks publish 200 bytes to 100 rooms. Compare Publish with Bare of
 // the same run only: both share the machine with the server.
 
+// The server's core, apart from the benchmarks' own, which whoever starts them
+// has set.
+var serverCore = flag.Int("server-core", -1, "run redis-server on this core only")
+
 func benchServer(b *testing.B) (*server, *redis.Store) {
 	srv := startServer(b)
+	if *serverCore >= 0 {
+		if out, err := exec.Command("taskset", "-a", "-c", "-p", strconv.Itoa(*serverCore), strconv.Itoa(srv.cmd.Process.Pid)).CombinedOutput(); err != nil {
+			b.Fatalf("taskset: %v\n%s", err, out)
+		}
+	}
 	return srv, open(b, redis.Options{URL: srv.url()})
 }
 
@@ -96,6 +107,15 @@ var benchRooms = func() (rooms [100]string) {
 	return rooms
 }()
 
+// bareCall is a call of the publish script for one message with a key, as the
+// store makes it: the keys and the arguments.
+func bareCall(s *redis.Store, room, fence, sequence, key string) (keys, args []string) {
+	keys = []string{fence, s.HeadKey(room), s.StreamKey(room), s.DedupeKey(room, "user", key)}
+	args = append([]string{sequence, "9999999999999", "0123456789abc"}, s.PublishArgs()...)
+	return keys, append(args, "hk", s.Channel(room), room, "0123456789", "user", string(benchData), "10 4 200",
+		strings.Repeat("0123456789abcdef", 2), "3600000")
+}
+
 // BenchmarkBare is what the server can do with the script, one message a call:
 // commands made beforehand, so many outstanding on one connection.
 func BenchmarkBare(b *testing.B) {
@@ -138,10 +158,8 @@ func BenchmarkBare(b *testing.B) {
 						out.Flush()
 						tokens <- struct{}{}
 					}
-					room := benchRooms[i%100]
-					writeCommand(out, append([]string{"EVALSHA", sha, "3", fmt.Sprintf("bare:%d", i%8), s.HeadKey(room), s.StreamKey(room),
-						strconv.Itoa(i + 1), "9999999999999", "0123456789abc"},
-						append(s.PublishArgs(), "h", s.Channel(room), room, hub.NewMessageID(), "user", string(benchData), "10 4 200")...)...)
+					keys, args := bareCall(s, benchRooms[i%100], fmt.Sprintf("bare:%d", i%8), strconv.Itoa(i+1), strconv.Itoa(i))
+					writeCommand(out, append(append([]string{"EVALSHA", sha, strconv.Itoa(len(keys))}, keys...), args...)...)
 				}
 				out.Flush()
 				reader.Wait()

@@ -21,6 +21,10 @@ func (s *Store) HeadKey(room string) string { return s.keys.head(partitionOf(roo
 
 func (s *Store) StreamKey(room string) string { return s.keys.stream(partitionOf(room), escape(room)) }
 
+func (s *Store) DedupeKey(room, subject, key string) string {
+	return s.keys.dedupe(partitionOf(room), escape(room), subject, key)
+}
+
 func (s *Store) Channel(room string) string { return s.keys.channel[partitionOf(room)] }
 
 // Watched says how many partitions are subscribed to.

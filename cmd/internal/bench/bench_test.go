@@ -97,6 +97,7 @@ func TestEveryLoadIsDeliveredAndChecked(t *testing.T) {
 		"answered":         "--transport ws --rooms 50 --outstanding 16 --until answered --keys",
 		"over WebSocket":   "--transport sse --rooms 5 --outstanding 64 --publish ws --keys",
 		"in batches":       "--transport poll --rooms 5 --outstanding 4 --batch 25 --keys",
+		"spread":           "--transport mixed --rooms 25 --outstanding 2 --batch 10 --spread",
 		"portable":         "--transport mixed --outstanding 8 --portable",
 		"stalled":          "--transport mixed --outstanding 8 --stalled 10%",
 		"churning":         "--transport mixed --outstanding 8 --churn 500",
@@ -198,7 +199,7 @@ func TestBadServers(t *testing.T) {
 func TestSettingsThatDoNotGoTogether(t *testing.T) {
 	for _, args := range []string{
 		"--command x", "--batch 2 --outstanding 2 --rate 3", "--url http://localhost:1 --server-core 0", "--url http://localhost:1 --profile x", "--pid 1",
-		"--subscribers 0 --outstanding 1", "--peer nchan --url http://localhost:1 --transport ndjson", "--batch 2 --url http://localhost:1",
+		"--subscribers 0 --outstanding 1", "--peer nchan --url http://localhost:1 --transport ndjson", "--batch 2 --url http://localhost:1", "--spread", "--spread --batch 10 --outstanding 1 --rooms 9",
 		"--stalled 60%", "--stalled x", "--rate -1", "--rate NaN", "--url ftp://x", "--url http://x?y=z", "--header x", "--size 10", "--transport smoke",
 		"--storm 1000 --rooms 2000", "--url http://localhost:1 --serve-flags x",
 	} {

@@ -72,7 +72,7 @@ type options struct {
 	size, batch              int
 	publishers               int
 	publish                  string
-	keys                     bool
+	keys, spread             bool
 	sideRooms, sideSubs      int
 	sideRate                 float64
 	settle, warmUp, duration time.Duration
@@ -112,6 +112,7 @@ func (o *options) declare(s *settings.Set) {
 		"with --outstanding: when a message's place is given to the next")
 	s.Int(&o.size, "size", 128, minSize, 60_000, "bytes of a message's data")
 	s.Int(&o.batch, "batch", 1, 1, 1000, "messages in one publish request")
+	s.Bool(&o.spread, "spread", "each message of a batch goes to another room; without, a batch to one")
 	s.Bool(&o.keys, "keys", "publish with idempotency keys")
 	s.Choice(&o.publish, "publish", publishHTTP, []string{publishHTTP, publishWS}, "how messages are published")
 	s.Int(&o.publishers, "publishers", 0, 1, 4096, "connections that publish (default: --outstanding, 64 at most; 1 for WebSocket)").NoDefault()
@@ -223,6 +224,8 @@ func (o *options) complete() error {
 		return settings.Errorf("--batch is for --publish http")
 	case o.batch > 1 && (o.outstanding == 0 || o.rate > 0):
 		return settings.Errorf("--batch needs --outstanding, in requests, and has no --rate")
+	case o.spread && (o.batch < 2 || o.rooms < o.batch):
+		return settings.Errorf("--spread needs a --batch, and as many --rooms at least")
 	case o.storm > 0 && o.storm*o.rooms > 1_000_000:
 		return settings.Errorf("--storm in %d rooms is more than a million messages", o.rooms)
 	}
@@ -263,6 +266,9 @@ func (o *options) setting() string {
 	what := fmt.Sprintf("messages of %d bytes", o.size)
 	if o.batch > 1 {
 		what = fmt.Sprintf("batches of %d %s", o.batch, what)
+	}
+	if o.spread {
+		what += " to as many rooms"
 	}
 	if o.keys {
 		what += " with keys"

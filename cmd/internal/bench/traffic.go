@@ -99,12 +99,15 @@ func (c *schedule) due(now time.Duration, rate float64, publish func() bool) tim
 	return 0
 }
 
-// publishMain publishes a request of n messages into one of the main rooms,
-// whose turn it is.
+// publishMain publishes a request of n messages into the main room whose turn
+// it is, or into as many.
 func (r *run) publishMain(n int) {
 	t := &r.traffic
 	request := sent{first: r.ledger.next, n: n}
-	for range n {
+	for i := range n {
+		if i > 0 && r.o.spread {
+			t.main.next++
+		}
 		r.record(r.main[t.main.next%len(r.main)])
 	}
 	t.main.next++
