@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -21,37 +22,94 @@ func TestParseGoBench(t *testing.T) {
 // bars are met.
 func TestPage(t *testing.T) {
 	values := []float64{30, 10, 20}
-	r := row{name: "x", about: "some row", run: func(context.Context, *bencher) ([]figure, error) {
+	r := row{name: "x", about: "some row", means: "What it means.", run: func(context.Context, *bencher) ([]figure, error) {
 		v := values[0]
 		values = append(values[1:], v)
 		return []figure{
-			{what: "beside", format: micros, ours: v, beside: 10, name: "C", bar: 2.1},
+			{what: "beside", format: micros, ours: v, beside: 10, name: "C", bar: 2.1, stretch: 2, short: "short of beside"},
 			{what: "alone", format: millis, ours: v, bar: 15},
-			{what: "at least", format: perSecond, ours: v, bar: 15, least: true, note: "why"},
+			{what: "at least", format: perSecond, ours: v, bar: 15, stretch: 21, least: true, note: "why"},
 			{what: "for information", format: times, ours: v},
 		}, nil
 	}}
 	out := row{name: "y", about: "another", run: func(context.Context, *bencher) ([]figure, error) {
 		return nil, errors.Join(errLeftOut, errors.New("no such program"))
 	}}
-	b := &bencher{scale: 0.5}
+	broken := row{name: "z", about: "a third", run: func(context.Context, *bencher) ([]figure, error) {
+		return nil, errors.New("not everything arrived\nmore of it")
+	}}
+	b := &bencher{scale: 0.5, left: []string{"Nchan: not here"}}
 	var results []result
-	for _, r := range []row{r, out} {
-		res, err := b.measure(t.Context(), r, 3)
-		if err != nil {
-			t.Fatal(err)
-		}
-		results = append(results, res)
+	for _, r := range []row{r, out, broken} {
+		results = append(results, b.measure(t.Context(), r, 3))
 	}
 	page := b.page(results, 3)
 	for _, want := range []string{
-		"## Some row", "| beside | 20.0 µs (10.0 µs - 30.0 µs) | C: 10.0 µs (10.0 µs - 10.0 µs) | 2.00 (1.00 - 3.00) | ≤ 2.10 | met |",
-		"| alone | 20.0 ms (10.0 ms - 30.0 ms) |  |  | ≤ 15.0 ms | **missed** |", "| at least (why) | 20/s (10/s - 30/s) |  |  | ≥ 15/s | met |",
-		"| for information | 20.00 (10.00 - 30.00) |  |  |  |  |", "no such program", "multiplied by 0.5",
+		"2 of 3 bars are met, and 1 of 2 stretch goals. 1 rows failed. Missed:\n\n- x: alone\n",
+		"## Some row\n\nWhat it means.\n\n|",
+		"| beside | 20.0 µs (10.0 µs - 30.0 µs) | C: 10.0 µs (10.0 µs - 10.0 µs) | 2.00 (1.00 - 3.00) | ≤ 2.10 | met | ≤ 2.00 | reached |",
+		"| alone | 20.0 ms (10.0 ms - 30.0 ms) |  |  | ≤ 15.0 ms | **missed** |  |  |",
+		"| at least | 20/s (10/s - 30/s) |  |  | ≥ 15/s | met | ≥ 21/s | not yet |", "\nat least: why.\n",
+		"| for information | 20.00 (10.00 - 30.00) |  |  |  |  |  |  |", "no such program", "multiplied by 0.5", "left out: Nchan: not here",
+		"**Failed:** z, run 1: not everything arrived\n",
+		shortBegins + "\n| what | Culvert | beside it |\n|---|---|---|\n| short of beside | 20.0 µs | 10.0 µs, C |\n" + shortEnds,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%q is not in\n%s", want, page)
 		}
+	}
+	if strings.Contains(page, "more of it") {
+		t.Error("what a program wrote is on the page")
+	}
+}
+
+func TestQuote(t *testing.T) {
+	const page = "a\n" + shortBegins + "\n| new |\n" + shortEnds + "\nb\n"
+	name := filepath.Join(t.TempDir(), "README.md")
+	write := func(text string) {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("before\n" + shortBegins + "\n| old |\n" + shortEnds + "\nbehind\n")
+	if err := quote(name, page); err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := os.ReadFile(name); string(text) != "before\n"+shortBegins+"\n| new |\n"+shortEnds+"\nbehind\n" {
+		t.Errorf("%s", text)
+	}
+	for _, text := range []string{"", shortBegins, shortEnds + shortBegins} {
+		write(text)
+		if err := quote(name, page); !errors.Is(err, errNoTable) {
+			t.Errorf("%q: %v", text, err)
+		}
+		if got, _ := os.ReadFile(name); string(got) != text {
+			t.Errorf("%q has become %q", text, got)
+		}
+	}
+	if _, err := quoted(page, "a page without one"); !errors.Is(err, errNoTable) {
+		t.Error(err)
+	}
+}
+
+// The README says what the page says, and nothing where there is no page.
+func TestREADMEQuotesTheResults(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("RESULTS.md")
+	if errors.Is(err, os.ErrNotExist) {
+		page = []byte(shortBegins + "\n" + shortEnds) // never measured: nothing to quote
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	want, err := quoted(string(readme), string(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want != string(readme) {
+		t.Error("README.md has other figures than RESULTS.md: make bench writes both")
 	}
 }
 

@@ -1,7 +1,8 @@
 // Bench-limits measures Culvert beside what limits it: a C loop of send(2) over
-// the same sockets, Nchan where it is installed, and the bars that the project
-// has set itself. It runs "culvert bench" for every row several times and
-// writes one page with the least, the median and the most of each.
+// the same sockets, Nchan, redis-benchmark and go-redis where they are there,
+// and the bars that the project has set itself. It runs "culvert bench" and Go
+// benchmarks for every row several times and writes one page with the least, the
+// median and the most of each.
 //
 //	go run ./cmd/bench-limits                     everything, about a quarter of an hour
 //	go run ./cmd/bench-limits -rows paced,burst   some of it
@@ -13,6 +14,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -36,6 +38,7 @@ func run(ctx context.Context, args []string) error {
 	only := flags.String("rows", "", "rows to measure, apart by commas; all where none is named")
 	runs := flags.Int("runs", 3, "how often each is measured")
 	out := flags.String("out", "", "file to write the page to; the standard output where none is named")
+	readme := flags.String("readme", "", "file whose short table is to be made anew")
 	scale := flags.Float64("scale", 1, "factor on the number of subscribers, for smaller machines")
 	list := flags.Bool("list", false, "list the rows")
 	if err := flags.Parse(args); err != nil {
@@ -70,18 +73,25 @@ func run(ctx context.Context, args []string) error {
 	if err := b.build(ctx); err != nil {
 		return err
 	}
+	// What has been measured is written down even where something fails later.
 	var results []result
+	var failed []error
 	for _, r := range chosen {
-		res, err := b.measure(ctx, r, *runs)
-		if err != nil {
-			return err
-		}
+		res := b.measure(ctx, r, *runs)
 		results = append(results, res)
+		failed = append(failed, res.err)
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	page := b.page(results, *runs)
 	if *out == "" {
 		_, err = os.Stdout.WriteString(page)
-		return err
+	} else {
+		err = os.WriteFile(*out, []byte(page), 0o644)
 	}
-	return os.WriteFile(*out, []byte(page), 0o644)
+	if *readme != "" && err == nil {
+		err = quote(*readme, page)
+	}
+	return errors.Join(append(failed, err)...)
 }

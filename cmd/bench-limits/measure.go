@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/culvertd/culvert/cmd/internal/bench/report"
+	"github.com/culvertd/culvert/cmd/internal/bench/usage"
 )
 
 //go:embed c/limit.c
@@ -30,13 +31,16 @@ type bencher struct {
 
 	culvert, limit string // programs; no limit where there is no C compiler
 	nginx          string // with Nchan; "" where it is not installed
+	goredis        string // program; "" where it cannot be built
 	left           []string
 }
+
+const module = "github.com/culvertd/culvert"
 
 // build makes the programs.
 func (b *bencher) build(ctx context.Context) error {
 	b.culvert = filepath.Join(b.folder, "culvert")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.culvert, "github.com/culvertd/culvert/cmd/culvert").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.culvert, module+"/cmd/culvert").CombinedOutput(); err != nil {
 		return fmt.Errorf("building culvert: %w\n%s", err, out)
 	}
 	if cc, err := exec.LookPath("cc"); err != nil {
@@ -51,17 +55,37 @@ func (b *bencher) build(ctx context.Context) error {
 			return fmt.Errorf("compiling limit.c: %w\n%s", err, out)
 		}
 	}
-	const module = "/usr/lib/nginx/modules/ngx_nchan_module.so"
+	const nchan = "/usr/lib/nginx/modules/ngx_nchan_module.so"
 	for _, name := range []string{"nginx", "/usr/sbin/nginx"} {
 		if path, err := exec.LookPath(name); err == nil {
 			b.nginx = path
 			break
 		}
 	}
-	if _, err := os.Stat(module); err != nil || b.nginx == "" {
+	if _, err := os.Stat(nchan); err != nil || b.nginx == "" {
 		b.nginx = ""
-		b.left = append(b.left, "Nchan: nginx with "+module+" is not installed (Debian: libnginx-mod-nchan)")
+		b.left = append(b.left, "Nchan: nginx with "+nchan+" is not installed (Debian: libnginx-mod-nchan)")
 	}
+	if err := b.buildGoRedis(ctx); err != nil {
+		b.left = append(b.left, "go-redis: its program cannot be built: "+err.Error())
+	}
+	return nil
+}
+
+// buildGoRedis makes the program of the module beside this one, whose
+// dependencies may not be at hand.
+func (b *bencher) buildGoRedis(ctx context.Context) error {
+	folder, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", module+"/cmd/bench-limits").Output()
+	if err != nil {
+		return err
+	}
+	program := filepath.Join(b.folder, "goredis")
+	out, err := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(strings.TrimSpace(string(folder)), "goredis"), "-o", program, ".").CombinedOutput()
+	if err != nil {
+		text, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+		return fmt.Errorf("%w: %s", err, text)
+	}
+	b.goredis = program
 	return nil
 }
 
@@ -139,24 +163,32 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// goBench runs a Go benchmark and returns one of its figures, named as in
-// "BenchmarkPublish/key=true ns/op".
-func (b *bencher) goBench(ctx context.Context, cores int, pkg, pattern, figure string) (float64, error) {
-	c := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-cpu", strconv.Itoa(cores), "github.com/culvertd/culvert/"+pkg)
+// goBench runs Go benchmarks of a package, on the client's core, and returns
+// their figures, named as in "BenchmarkPublish/key=true ns/op".
+func (b *bencher) goBench(ctx context.Context, pkg, pattern, benchtime string, flags ...string) (map[string]float64, error) {
+	program := filepath.Join(b.folder, strings.ReplaceAll(pkg, "/", "-")+".test")
+	if _, err := os.Stat(program); err != nil {
+		if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-o", program, module+"/"+pkg).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("building the benchmarks of %s: %w\n%s", pkg, err, out)
+		}
+	}
+	c := exec.CommandContext(ctx, program, append([]string{"-test.run", "^$", "-test.bench", pattern, "-test.benchtime", benchtime}, flags...)...)
+	c.Dir = b.folder
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	var out, errOut bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errOut
-	if err := c.Run(); err != nil {
-		return 0, fmt.Errorf("go test -bench %s ./%s: %w\n%s%s", pattern, pkg, err, out.Bytes(), errOut.Bytes())
+	core := -1
+	if b.pinned {
+		core = 1
 	}
-	figures, err := parseGoBench(out.String())
+	err := usage.StartOn(core, c)
+	if err == nil {
+		err = c.Wait()
+	}
 	if err != nil {
-		return 0, err
+		return nil, fmt.Errorf("benchmark %s of %s: %w\n%s%s", pattern, pkg, err, out.Bytes(), errOut.Bytes())
 	}
-	v, ok := figures[figure]
-	if !ok {
-		return 0, fmt.Errorf("%w: go test -bench %s ./%s has no %s", errLeftOut, pattern, pkg, figure)
-	}
-	return v, nil
+	return parseGoBench(out.String())
 }
 
 // parseGoBench reads the lines "BenchmarkX  N  12.3 ns/op  4 B/op".

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
-	"runtime"
-	"time"
 
 	"github.com/culvertd/culvert/cmd/internal/bench/report"
 )
@@ -16,18 +13,21 @@ import (
 type row struct {
 	name, about string
 	run         func(ctx context.Context, b *bencher) ([]figure, error)
+	means       string // what is done and how to read it, for the page
 }
 
 // figure is one line of the page: what was measured, and beside what.
 type figure struct {
-	what   string
-	format func(float64) string
-	ours   float64
-	beside float64 // what limits it; 0: nothing does but the bar
-	name   string  // of that
-	bar    float64 // on the ratio where there is something beside it, else on ours
-	least  bool    // the bar is the least that is wanted, not the most
-	note   string
+	what    string
+	format  func(float64) string
+	ours    float64
+	beside  float64 // what limits it; 0: nothing does but the bar
+	name    string  // of that
+	bar     float64 // on the ratio where there is something beside it, else on ours; 0 for none
+	stretch float64 // a further goal of the same kind; 0 for none
+	least   bool    // bar and stretch are the least that is wanted, not the most
+	note    string
+	short   string // what it is called in the short table, "" where it is not there
 }
 
 // judged is what the bar is for.
@@ -38,17 +38,44 @@ func (f figure) judged() float64 {
 	return f.ours
 }
 
+// errLeftOut is a row that cannot be measured here, with the reason.
+var errLeftOut = errors.New("left out")
+
 var rows = []row{
-	{"paced", "fan-out to 5,000 in one room, four messages a second: beside C, beside each other, beside Nchan", paced},
-	{"burst", "the same with eight messages outstanding, beside C that writes eight in one call", burst},
-	{"memory", "resident memory of 15,000 idle connections of each transport", memory},
-	{"stalled", "fan-out while 1 % of the subscribers do not read, and what these hold", stalled},
-	{"scale", "cost of a delivery from 100 to 15,000 subscribers, and beside 10,000 other rooms", scale},
-	{"publish", "publishing in-process, over HTTP, and in batches", publishing},
-	{"redis", "publishing through redis-server, beside the bare script", redis},
-	{"storm", "10,000 clients come back at once with 100 messages missed each", storm},
-	{"small", "100 rooms of two beside one of 15,000 under burst", smallRooms},
-	{"start", "from the start of the process to ready", start},
+	{"paced", "fan-out to 5,000 in one room, a message at a time", paced,
+		"Four messages a second go to 5,000 readers, each when the one before has arrived everywhere, so that every reader takes a write of its own. " +
+			"C is one thread that calls `send(2)` for each reader and does nothing else. A long-poll's figure has the delivery and the next request of the same reader. " +
+			"Centrifugo 6.3 was measured with the same load on a machine like this one; what it took is given in units of the same C loop (17.6 and 23.5 µs to 6.5), " +
+			"since the machines differ."},
+	{"burst", "fan-out to 5,000 in one room, eight messages outstanding", burst,
+		"Whenever a message has arrived everywhere the next is published, eight at a time. What gathers meanwhile goes out in one write, and C writes eight messages a call as well."},
+	{"memory", "memory of 15,000 idle connections", memory,
+		"The growth of the server's resident memory from before the first connection to six seconds after the last, divided among them: the HTTP server, the hub and what the " +
+			"allocator keeps are in it, the kernel's buffers are not."},
+	{"stalled", "fan-out while 1 % of the readers do not read", stalled,
+		"5,000 readers, eight messages of 1,000 bytes outstanding, without and with 50 that stop reading at the beginning. What these hold is the kernel's memory for TCP and the " +
+			"server's growth during the run, divided among them."},
+	{"scale", "a delivery's cost from 100 to 15,000 readers of a room", scale,
+		"A message at a time, with the publishing deducted. For few connections the kernel's part of a delivery stays in the processor's cache and gets cheaper, for C and Culvert " +
+			"alike; so the cost is told in units of C at the same size, and the bar is on the dearest size beside the cheapest."},
+	{"rooms", "a delivery's cost from one room to 10,000", manyRooms,
+		"10,000 readers in one room, in 100 rooms of 100, and in 10,000 rooms of one: the same connections and writes, with what publishing the same messages costs without readers deducted. " +
+			"What is done once for a message and not for each reader, such as encoding it, stays in the figure; in rooms of one it falls on a single delivery."},
+	{"publish", "publishing into the memory store", publishing,
+		"In-process is one call of the store for each message, from one goroutine. Over HTTP it is the whole server's CPU for a request on a kept connection, the message's way to one " +
+			"WebSocket reader of its room included, turned into what a core can do in a second."},
+	{"redis", "publishing through redis-server", redis,
+		"Everybody makes the same call of the same script (idempotency key, history, publication) with 200 bytes, on redis-server alone on a core, clients on another. Culvert's store " +
+			"is called by so many goroutines at a time. redis-benchmark sends the bare script for one message a call. It is taken with the best of four numbers of connections (-c) and " +
+			"commands in a pipeline (-P); it can fill in random numbers only, so all its messages go to one room (the others use 100). go-redis is what a program gets that calls " +
+			"the script with `redis.NewClient` and no further options."},
+	{"storm", "10,000 clients come back at once", storm,
+		"10,000 WebSockets in 100 rooms leave, 100 messages are published in each room, and all come back with their cursors at once: the server's CPU for each, its handshake included, " +
+			"beside what delivering 100 messages to a connected one takes. Meanwhile ten other rooms are published to and watched."},
+	{"small", "small rooms beside a large one", smallRooms,
+		"100 rooms of two get 100 messages a second while a room of 15,000 has eight messages outstanding at all times."},
+	{"start", "from start to ready", start,
+		"From the start of the process to its saying that it listens."},
 }
 
 func micros(v float64) string { return report.Micros(v) }
@@ -61,243 +88,3 @@ func times(v float64) string     { return fmt.Sprintf("%.2f", v) }
 
 // many is a number of subscribers, scaled.
 func (b *bencher) many(n int) int { return max(int(float64(n)*b.scale), 10) }
-
-// pacedFlags: one message at a time, however busy the machine is.
-const pacedFlags = "--rate 4 --outstanding 1 --duration 6s --subscribers %d --transport %s"
-
-func paced(ctx context.Context, b *bencher) ([]figure, error) {
-	n := b.many(5000)
-	ours := map[string]*report.Result{}
-	var err error
-	var c *report.Result
-	if b.limit != "" {
-		if c, err = b.benchLimit(ctx, 1, pacedFlags, n, "ws"); err != nil {
-			return nil, err
-		}
-	}
-	for _, t := range []string{"ws", "sse", "ndjson", "poll"} {
-		if ours[t], err = b.bench(ctx, pacedFlags, n, t); err != nil {
-			return nil, err
-		}
-	}
-	var f []figure
-	cpu := func(t string) float64 { return ours[t].CPU.PerDelivery }
-	if c != nil {
-		f = append(f,
-			figure{what: "WebSocket, CPU per delivery", format: micros, ours: cpu("ws"), beside: c.CPU.PerDelivery, name: "C, a send(2) each", bar: 1.2},
-			figure{what: "WebSocket, p99 of publish to receive", format: millis, ours: ours["ws"].Latency.P99, beside: c.Latency.P99, name: "C, a send(2) each", bar: 1.2})
-	}
-	f = append(f,
-		figure{what: "SSE, CPU per delivery", format: micros, ours: cpu("sse"), beside: cpu("ws"), name: "WebSocket", bar: 1.05},
-		figure{what: "NDJSON, CPU per delivery", format: micros, ours: cpu("ndjson"), beside: cpu("ws"), name: "WebSocket", bar: 1.05},
-		figure{what: "long-poll with its next poll, CPU per delivery", format: micros, ours: cpu("poll"), beside: cpu("ws"), name: "WebSocket", bar: 2.5})
-	if c != nil {
-		// What Centrifugo 6.3 took in units of this C loop, on a machine like this one.
-		const centrifugoWS, centrifugoSSE = 17.6 / 6.5, 23.5 / 6.5
-		f = append(f,
-			figure{what: "WebSocket, in units of C", format: times, ours: cpu("ws") / c.CPU.PerDelivery, beside: centrifugoWS, name: "Centrifugo 6.3, measured before", bar: 0.5},
-			figure{what: "SSE, in units of C", format: times, ours: cpu("sse") / c.CPU.PerDelivery, beside: centrifugoSSE, name: "Centrifugo 6.3, measured before", bar: 0.5})
-	}
-	if b.nginx != "" {
-		for _, t := range []struct {
-			transport, name string
-			bar             float64
-		}{{"ws", "WebSocket", 0.8}, {"sse", "SSE", 0.8}, {"poll", "long-poll", 1.0}} {
-			nchan, err := b.benchNchan(ctx, pacedFlags, n, t.transport)
-			if err != nil {
-				return nil, err
-			}
-			f = append(f, figure{what: t.name + ", CPU per delivery", format: micros, ours: cpu(t.transport), beside: nchan.CPU.PerDelivery, name: "Nchan", bar: t.bar})
-		}
-	}
-	return f, nil
-}
-
-func burst(ctx context.Context, b *bencher) ([]figure, error) {
-	const flags = "--outstanding 8 --duration 5s --subscribers %d --transport %s"
-	n := b.many(5000)
-	var f []figure
-	ours := map[string]*report.Result{}
-	var err error
-	for _, t := range []string{"ws", "sse", "ndjson"} {
-		if ours[t], err = b.bench(ctx, flags, n, t); err != nil {
-			return nil, err
-		}
-	}
-	if b.limit != "" {
-		c, err := b.benchLimit(ctx, 8, flags, n, "ws")
-		if err != nil {
-			return nil, err
-		}
-		f = append(f,
-			figure{what: "WebSocket, CPU per delivery", format: micros, ours: ours["ws"].CPU.PerDelivery, beside: c.CPU.PerDelivery, name: "C, 8 messages a call", bar: 1.3},
-			figure{what: "WebSocket, CPU per write", format: micros, ours: ours["ws"].CPU.PerDelivery * ours["ws"].Traffic.PerRead,
-				beside: c.CPU.PerDelivery * c.Traffic.PerRead, name: "C, 8 messages a call"},
-			figure{what: "WebSocket, messages in one write", format: times, ours: ours["ws"].Traffic.PerRead, beside: c.Traffic.PerRead, name: "C, 8 messages a call"})
-	}
-	return append(f,
-		figure{what: "SSE, CPU per delivery", format: micros, ours: ours["sse"].CPU.PerDelivery, beside: ours["ws"].CPU.PerDelivery, name: "WebSocket", bar: 1.05},
-		figure{what: "NDJSON, CPU per delivery", format: micros, ours: ours["ndjson"].CPU.PerDelivery, beside: ours["ws"].CPU.PerDelivery, name: "WebSocket", bar: 1.05},
-	), nil
-}
-
-func memory(ctx context.Context, b *bencher) ([]figure, error) {
-	var f []figure
-	// Idle connections of Centrifugo 6.3, measured before with the same load.
-	centrifugo := map[string]float64{"ws": 39.0 * 1024, "sse": 59.0 * 1024}
-	for _, t := range []string{"ws", "sse", "ndjson", "poll"} {
-		r, err := b.bench(ctx, "--subscribers %d --transport %s --duration 0 --settle 6s", b.many(15000), t)
-		if err != nil {
-			return nil, err
-		}
-		f = append(f, figure{what: t + ", resident memory per idle connection", format: memSize, ours: r.Memory.IdleEach, bar: 4096})
-		if rival := centrifugo[t]; rival > 0 {
-			f = append(f, figure{what: t + ", the same", format: memSize, ours: r.Memory.IdleEach, beside: rival, name: "Centrifugo 6.3, measured before", bar: 0.1})
-		}
-	}
-	return f, nil
-}
-
-func stalled(ctx context.Context, b *bencher) ([]figure, error) {
-	const flags = "--outstanding 8 --duration 6s --size 1000 --subscribers %d %s"
-	n := b.many(5000)
-	without, err := b.bench(ctx, flags, n, "")
-	if err != nil {
-		return nil, err
-	}
-	with, err := b.bench(ctx, flags, n, "--stalled 1%")
-	if err != nil {
-		return nil, err
-	}
-	return []figure{
-		{what: "CPU per delivery, 1 % stalled", format: micros, ours: with.CPU.PerDelivery, beside: without.CPU.PerDelivery, name: "none stalled", bar: 1.05},
-		{what: "p99 for the rest, 1 % stalled", format: millis, ours: with.Latency.P99, beside: without.Latency.P99, name: "none stalled", bar: 1.05},
-		{what: "kernel and user memory of a stalled one", format: memSize, ours: with.Stalled.KernelEach + max(with.Stalled.UserEach, 0), bar: 160 << 10,
-			note: "the server's whole growth meanwhile, divided among the stalled"},
-	}, nil
-}
-
-func scale(ctx context.Context, b *bencher) ([]figure, error) {
-	var f []figure
-	if b.limit != "" {
-		cheapest, dearest := 0.0, 0.0
-		for _, n := range []int{100, 1000, 5000, 15000} {
-			ours, err := b.deliveryCost(ctx, b.many(n), b.bench)
-			if err != nil {
-				return nil, err
-			}
-			c, err := b.deliveryCost(ctx, b.many(n), func(ctx context.Context, format string, args ...any) (*report.Result, error) {
-				return b.benchLimit(ctx, 1, format, args...)
-			})
-			if err != nil {
-				return nil, err
-			}
-			ratio := ours / c
-			f = append(f, figure{what: fmt.Sprintf("%s subscribers, CPU per delivery", report.Number(float64(b.many(n)))), format: micros, ours: ours, beside: c, name: "C, a send(2) each"})
-			if dearest = max(dearest, ratio); cheapest == 0 || ratio < cheapest {
-				cheapest = ratio
-			}
-		}
-		f = append(f, figure{what: "dearest of these, in units of C", format: times, ours: dearest, beside: cheapest, name: "the cheapest", bar: 1.15,
-			note: "in units of C, since what the kernel does for few connections stays in the processor's cache"})
-	}
-	alone, err := b.bench(ctx, "--subscribers %d --outstanding 1 --duration 4s", b.many(5000))
-	if err != nil {
-		return nil, err
-	}
-	beside, err := b.bench(ctx, "--subscribers %d --outstanding 1 --duration 4s --side-rooms %d --side-subscribers 1 --side-rate 0", b.many(5000), min(b.many(10000), 10000))
-	if err != nil {
-		return nil, err
-	}
-	return append(f, figure{what: "5,000 subscribers beside 10,000 other rooms", format: micros, ours: beside.CPU.PerDelivery, beside: alone.CPU.PerDelivery, name: "no other room", bar: 1.15}), nil
-}
-
-// deliveryCost is the cost of a delivery, one message at a time, without that
-// of publishing, which few subscribers share.
-func (b *bencher) deliveryCost(ctx context.Context, n int, bench func(context.Context, string, ...any) (*report.Result, error)) (float64, error) {
-	r, err := bench(ctx, "--subscribers %d --outstanding 1 --duration 3s", n)
-	if err != nil {
-		return 0, err
-	}
-	if n > 2000 {
-		return r.CPU.PerDelivery, nil // publishing is less than a hundredth of it
-	}
-	publish, err := bench(ctx, "--subscribers 0 --outstanding 1 --until answered --duration 2s --settle 0")
-	if err != nil {
-		return 0, err
-	}
-	return r.CPU.PerDelivery - publish.CPU.PerPublish/float64(n), nil
-}
-
-func publishing(ctx context.Context, b *bencher) ([]figure, error) {
-	store, err := b.goBench(ctx, 1, "store/memory", "^BenchmarkPublishWithKey$", "BenchmarkPublishWithKey ns/op")
-	if err != nil {
-		return nil, err
-	}
-	one, err := b.bench(ctx, "--subscribers 100 --rooms 100 --outstanding 32 --until answered --keys --duration 5s")
-	if err != nil {
-		return nil, err
-	}
-	batches, err := b.bench(ctx, "--subscribers 100 --rooms 100 --outstanding 8 --batch 100 --until answered --duration 5s")
-	if err != nil {
-		return nil, err
-	}
-	return []figure{
-		{what: "memory store with key, in-process, per core", format: perSecond, ours: 1e9 / store, bar: 500_000, least: true},
-		{what: "over HTTP with key, one subscriber a room, per core", format: perSecond, ours: 1e6 / one.CPU.PerPublish, bar: 35_000, least: true},
-		{what: "over HTTP in batches of 100, one subscriber a room, per core", format: perSecond, ours: 1e6 / batches.CPU.PerPublish, bar: 300_000, least: true},
-	}, nil
-}
-
-// errLeftOut is a row that cannot be measured here, with the reason.
-var errLeftOut = errors.New("left out")
-
-func redis(ctx context.Context, b *bencher) ([]figure, error) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		return nil, fmt.Errorf("%w: redis-server is not installed", errLeftOut)
-	}
-	ours, err := b.goBench(ctx, runtime.NumCPU(), "store/redis", "^BenchmarkPublish$/^key=true$/^publishers=512$", "BenchmarkPublish/key=true/publishers=512 ns/op")
-	if err != nil {
-		return nil, err
-	}
-	bare, err := b.goBench(ctx, runtime.NumCPU(), "store/redis", "^BenchmarkBare$/^outstanding=512$", "BenchmarkBare/outstanding=512 ns/op")
-	if err != nil {
-		return nil, err
-	}
-	return []figure{{
-		what: "through one redis-server, with key and history, 512 publishers", format: perSecond, least: true, bar: 0.6,
-		ours: 1e9 / ours, beside: 1e9 / bare, name: "the bare script, 512 outstanding",
-	}}, nil
-}
-
-func storm(ctx context.Context, b *bencher) ([]figure, error) {
-	const missed = 100
-	r, err := b.bench(ctx, "--subscribers %d --rooms 100 --outstanding 8 --duration 4s --storm %d --side-rooms 10 --connecting 512", b.many(10000), missed)
-	if err != nil {
-		return nil, err
-	}
-	live, err := b.bench(ctx, "--subscribers %d --rooms 100 --rate 300 --duration 4s", b.many(10000))
-	if err != nil {
-		return nil, err
-	}
-	return []figure{
-		{what: "CPU per client that comes back", format: micros, ours: r.Storm.PerClient, beside: missed * live.CPU.PerDelivery, name: "100 messages delivered live, paced", bar: 3},
-		{what: "longest delay in other rooms meanwhile", format: millis, ours: r.Storm.Side.Max, bar: 50},
-	}, nil
-}
-
-func smallRooms(ctx context.Context, b *bencher) ([]figure, error) {
-	r, err := b.bench(ctx, "--subscribers %d --outstanding 8 --duration 6s --side-rooms 100 --side-rate 100", b.many(15000))
-	if err != nil {
-		return nil, err
-	}
-	return []figure{{what: "p99 in the small rooms", format: millis, ours: r.Side.P99, bar: 20}}, nil
-}
-
-func start(ctx context.Context, b *bencher) ([]figure, error) {
-	r, err := b.bench(ctx, "--subscribers 1 --duration 0 --settle 0")
-	if err != nil {
-		return nil, err
-	}
-	return []figure{{what: "start to ready", format: millis, ours: r.ReadyMS, bar: float64(100 * time.Millisecond / time.Millisecond)}}, nil
-}
