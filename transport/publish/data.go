@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/culvertd/culvert/transport/codes"
+	"github.com/culvertd/culvert/transport/rawjson"
 	"github.com/culvertd/culvert/transport/wire"
 )
 
@@ -69,17 +70,38 @@ func Data(body []byte, strict bool) ([]byte, *codes.Error) {
 
 // compact checks that src is JSON, and copies it without white space.
 func compact(src []byte) ([]byte, error) {
-	buf := compactors.Get().(*bytes.Buffer)
-	defer func() {
-		if buf.Cap() <= maxPooled {
-			compactors.Put(buf)
+	if value := rawjson.SkipSpace(src); len(value) > 0 {
+		n, spaced := rawjson.Value(value)
+		if n > 0 && len(rawjson.SkipSpace(value[n:])) == 0 {
+			return own(value[:n], spaced), nil
 		}
-	}()
-	buf.Reset()
+	}
+	// What is wrong, or whether it is only unusual, encoding/json says.
+	buf := compactors.Get().(*bytes.Buffer)
+	defer giveCompactor(buf)
 	if err := json.Compact(buf, src); err != nil {
 		return nil, err
 	}
 	return bytes.Clone(buf.Bytes()), nil
+}
+
+// own copies a valid value without the white space in it; spaced says whether
+// there is any. The copy is as large as it must be: it lives in the history.
+func own(value []byte, spaced bool) []byte {
+	if !spaced {
+		return bytes.Clone(value)
+	}
+	buf := compactors.Get().(*bytes.Buffer)
+	defer giveCompactor(buf)
+	buf.Grow(len(value))
+	return bytes.Clone(rawjson.AppendCompact(buf.AvailableBuffer(), value))
+}
+
+func giveCompactor(buf *bytes.Buffer) {
+	if buf.Cap() <= maxPooled {
+		buf.Reset()
+		compactors.Put(buf)
+	}
 }
 
 // Compact is for JSON that a client sent in a larger whole, such as a command:
