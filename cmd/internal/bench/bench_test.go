@@ -6,11 +6,13 @@ import (
 	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +31,12 @@ import (
 // serve runs a whole server and returns its URL.
 func serve(t *testing.T) string {
 	t.Helper()
+	return serveWith(t, nil)
+}
+
+// serveWith runs one whose HTTP server tells state of its connections.
+func serveWith(t *testing.T, state func(net.Conn, http.ConnState)) string {
+	t.Helper()
 	store, err := memory.New(memory.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +54,7 @@ func serve(t *testing.T) string {
 	}
 	server := httptest.NewUnstartedServer(handler)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ConnState = state
 	server.Start()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -133,6 +142,23 @@ func TestOutstandingIsABound(t *testing.T) {
 	r, err := run(t, "--url", serve(t), "--subscribers", "30", "--transport", "mixed", "--messages", "200", "--outstanding", "1")
 	if err != nil || r.Traffic.PerRead > 1 || r.Traffic.Delivered != 200*30 {
 		t.Errorf("%+v, %v", r.Traffic, err)
+	}
+}
+
+// A publisher that was idle for long does not trust its connection.
+func TestIdlePublishersDialAgain(t *testing.T) {
+	var connections atomic.Int32
+	url := serveWith(t, func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	})
+	r, err := run(t, "--url", url, "--subscribers", "3", "--messages", "2", "--rate", "0.2", "--publishers", "1")
+	if err != nil || r.Checks.Faults() != 0 || r.Traffic.Published != 2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if n := connections.Load(); n < 3+2 {
+		t.Errorf("%d connections", n)
 	}
 }
 

@@ -25,8 +25,14 @@ type publisher struct {
 	answers parse.Answers
 	frames  parse.Frames
 	sent    []sent // not answered, oldest first
+	used    time.Duration
 	buf     []byte
 }
+
+// A connection that was silent for longest is not written to any more: the
+// server may be about to end it, and nobody could tell what became of the
+// publish. Servers give a silent connection five seconds and more.
+const longest = 4 * time.Second
 
 // sent is one request.
 type sent struct {
@@ -62,6 +68,7 @@ func (p *publisher) dial() {
 
 // Opened implements netloop.Handler.
 func (p *publisher) Opened() {
+	p.used = p.run.now()
 	if !p.ws {
 		p.free(1)
 		return
@@ -89,8 +96,12 @@ func (q *pool) publish(s sent) {
 	if n := len(q.idle); n > 0 {
 		p := q.idle[n-1]
 		q.idle = q.idle[:n-1]
-		p.send(s)
-		return
+		if p.ws || p.run.now()-p.used < longest {
+			p.send(s)
+			return
+		}
+		p.conn.Close()
+		p.dial()
 	}
 	q.queue = append(q.queue, s)
 }
@@ -100,6 +111,7 @@ func (q *pool) publish(s sent) {
 func (p *publisher) send(s sent) {
 	r := p.run
 	s.at = r.now()
+	p.used = s.at
 	p.sent = append(p.sent, s)
 	switch {
 	case p.ws:
@@ -254,6 +266,7 @@ func (p *publisher) Answer(h *parse.Head, body []byte) error {
 // settle closes the account of the oldest request.
 func (p *publisher) settle(ok bool, offset uint64, body []byte) {
 	r := p.run
+	p.used = r.now()
 	s := p.sent[0]
 	if p.sent = p.sent[1:]; len(p.sent) == 0 {
 		p.sent = nil

@@ -4,6 +4,8 @@ import (
 	_ "embed"
 	"html/template"
 	"io"
+	"regexp"
+	"strings"
 )
 
 //go:embed page.html
@@ -11,7 +13,7 @@ var pageText string
 
 // WritePage writes the result as one page that needs nothing from elsewhere.
 func (r *Result) WritePage(w io.Writer) error {
-	t, err := template.New("page").Parse(pageText)
+	t, err := template.New("page").Funcs(template.FuncMap{"whole": whole}).Parse(pageText)
 	if err != nil {
 		return err
 	}
@@ -21,6 +23,38 @@ func (r *Result) WritePage(w io.Writer) error {
 		Charts []chart
 		Groups []group
 	}{r, r.key(), r.charts(), r.rows()})
+}
+
+// units are what stands behind a number, and the number behind its name.
+var units = regexp.MustCompile(`(\d|p\d+|max) (ms|s|µs|ns|[KMG]?B|%|\d[\d.,]*)(\W|$)`)
+
+// whole keeps a line from being broken between a number and its unit, and parts
+// what spaces part in a table of text.
+func whole(text string) string {
+	text = strings.ReplaceAll(text, "  ", " · ")
+	for range 2 { // the end of one is the beginning of the next
+		text = units.ReplaceAllString(text, "$1\u00a0$2$3")
+	}
+	return text
+}
+
+// Verdict is the outcome in one line.
+func (r *Result) Verdict() string {
+	c := r.Checks
+	var bad []string
+	if n := c.Lost + c.Repeated + c.Disordered + c.Different; n > 0 {
+		bad = append(bad, Number(float64(n))+" messages did not arrive once and in order")
+	}
+	if c.Unanswered > 0 {
+		bad = append(bad, Number(float64(c.Unanswered))+" publishes failed")
+	}
+	if c.Missing > 0 {
+		bad = append(bad, Number(float64(c.Missing))+" subscribers could not connect, or stay connected")
+	}
+	if len(bad) == 0 {
+		return "Every message arrived once and in order"
+	}
+	return strings.Join(bad, "; ")
 }
 
 // key is what one looks for first.
@@ -49,6 +83,7 @@ type chart struct {
 	Title  string
 	Legend []string
 	SVG    template.HTML
+	Over   bool // the time of the run
 }
 
 func (r *Result) charts() []chart {
@@ -66,15 +101,15 @@ func (r *Result) charts() []chart {
 		return v
 	}
 	if r.Traffic.Delivered > 0 {
-		all = append(all, chart{Title: "Deliveries a second", SVG: timeline(r.Samples, Number, series(func(s Sample) float64 { return s.PerSecond }))})
+		all = append(all, chart{Title: "Deliveries a second", Over: true, SVG: timeline(r.Samples, Number, series(func(s Sample) float64 { return s.PerSecond }))})
 	}
 	percent := func(v float64) string { return Number(100*v) + " %" }
 	client := series(func(s Sample) float64 { return s.ClientBusy })
 	if r.Samples[len(r.Samples)-1].ServerKnown {
 		server := series(func(s Sample) float64 { return s.ServerBusy })
 		all = append(all,
-			chart{Title: "Processor, in cores", Legend: []string{"server", "this client"}, SVG: timeline(r.Samples, percent, server, client)},
-			chart{Title: "Server's resident memory", SVG: timeline(r.Samples, func(v float64) string { return Number(v) + " MB" },
+			chart{Title: "Processor, in cores", Legend: []string{"server", "this client"}, Over: true, SVG: timeline(r.Samples, percent, server, client)},
+			chart{Title: "Server's resident memory", Over: true, SVG: timeline(r.Samples, func(v float64) string { return Number(v) + " MB" },
 				series(func(s Sample) float64 { return float64(s.RSS) / (1 << 20) }))})
 	}
 	return all

@@ -99,7 +99,7 @@ func TestTable(t *testing.T) {
 // elsewhere.
 func TestPage(t *testing.T) {
 	bad := sample()
-	bad.Checks.Lost = 3
+	bad.Checks.Lost, bad.Checks.Unanswered = 3, 2
 	for _, r := range []*report.Result{sample(), bad, {}} {
 		var b bytes.Buffer
 		if err := r.WritePage(&b); err != nil {
@@ -111,8 +111,12 @@ func TestPage(t *testing.T) {
 				t.Errorf("the page contains %q", outside)
 			}
 		}
-		if strings.Contains(page, "3 faults") != (r.Checks.Lost == 3) {
+		if strings.Contains(page, "3 messages did not arrive once and in order; 2 publishes failed") != (r.Checks.Lost == 3) {
 			t.Error("the page does not say what was checked")
+		}
+		// No line is broken between a number and its unit.
+		if r.Latency != nil && !strings.Contains(page, "p50\u00a0"+strings.ReplaceAll(report.Millis(r.Latency.P50), " ", "\u00a0")+" · p90\u00a0") {
+			t.Error("the page does not keep numbers whole")
 		}
 		// Pictures are XML.
 		for rest := page; ; {
