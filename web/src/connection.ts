@@ -414,7 +414,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
 
   /** Delivers an event; true where it was new. */
   private take(m: any, from: Pipe): boolean {
-    const room = m && this.rooms.get(m.room);
+    const room: Room | undefined = m && this.rooms.get(m.room);
     if (!room) return false;
     const took = room.take(m);
     if (took == Took.Hole) this.mend(room, from);
