@@ -1,12 +1,13 @@
 import type * as api from "./api";
 import { Place, parseCursor } from "./cursor";
+import type { Reconnect } from "./codes";
 import { diagnose } from "./diagnose";
 import { Emitter } from "./emitter";
-import { Env, environment, onWake, unique } from "./env";
+import { Env, environment, onWake, params, unique } from "./env";
 import { CulvertError, asError, foreign, told } from "./errors";
 import { Habits } from "./habits";
 import { Http } from "./http";
-import type { End, Envelope, Owner, Pipe } from "./pipe";
+import type { Envelope, Owner, Pipe } from "./pipe";
 import { Poller, Polled } from "./poll";
 import { Queue, Sender } from "./queue";
 import { Room, Rooms, Took } from "./room";
@@ -18,10 +19,13 @@ import { Ws } from "./ws";
 const headStart = 300;
 /** How long a WebSocket is waited for before streams are tried. */
 const wsPatience = 2000;
-/** When better transports are tried again, after the connection was made and after each other. */
-const probes = [30e3, 120e3, 600e3, 1800e3];
+/**
+ * When better transports are tried again, after the connection was made and after each other. The first time is for what
+ * failed while the server was restarting, and leaves alone what was demoted.
+ */
+const probes = [5e3, 30e3, 120e3, 600e3, 1800e3];
 /** A connection that held so long ends a series of failures. */
-const stable = 10e3;
+const stable = 3e3;
 /** Longer places go into bodies and commands: some paths refuse URLs of more than 2 KB. */
 const urlLimit = 1500;
 
@@ -64,6 +68,8 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
   private post?: boolean;
   /** What broke, until it is known whether the network did. */
   private suspect?: { pipe: Pipe; at: number };
+  /** The name of what could not be opened, until then. */
+  private blamed?: string;
   /** Why the better transports are not in use. */
   private why: { [name: string]: string } = {};
 
@@ -113,7 +119,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
   private dropAll() {
     this.round++;
     this.climbing = this.climbed = this.checking = false;
-    this.suspect = undefined;
+    this.suspect = this.blamed = undefined;
     this.timers.clearAll();
     this.poller.close();
     for (const pipe of [this.ws, this.sse, this.active]) if (pipe) pipe.close();
@@ -181,7 +187,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
   private wait(error: CulvertError) {
     if (this.over || this.active) return;
     const retryIn = Math.max(backoff(this.env, ++this.tries), error.retryAfter || 0);
-    this.timers.clear("poll");
+    this.timers.clear("poll", "stable");
     this.set("waiting", error.message, { error, retryIn });
     this.timers.set("retry", retryIn, () => this.start("trying again"));
   }
@@ -206,11 +212,9 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
   target(limit = Infinity): { rooms: string; query: string } {
     const names: string[] = [];
     const places: string[] = [];
-    const query = ["client=" + this.id];
-    const add = (name: string, value: unknown) => value != null && query.push(name + "=" + encodeURIComponent(String(value)));
     let start: api.RoomOptions | undefined;
     let size = 0;
-    let presence = false;
+    let presence: boolean | undefined;
     this.rooms.forEach(({ name, cursor, options }) => {
       size += name.length + (cursor || "").length + 2;
       if (names.length && size > limit) return;
@@ -218,15 +222,12 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
       else if (!start) start = options;
       else if (start.last != options.last || start.from != options.from) return;
       names.push(name);
-      presence = presence || !!options.presence;
+      presence = presence || options.presence;
     });
     const { last, from } = start || ({} as api.RoomOptions);
-    add("cursor", places.length ? places : null);
-    add("last", last);
-    add("from", from);
-    add("presence", presence ? 1 : null);
-    add("heartbeat", this.habits.get("heartbeat") || null);
-    return { rooms: names.join(), query: query.join("&") };
+    const cursor = places.join() || null;
+    const heartbeat = this.habits.get("heartbeat") || null;
+    return { rooms: names.join(), query: params({ client: this.id, cursor, last, from, presence: presence ? 1 : null, heartbeat }) };
   }
 
   // Polled
@@ -240,8 +241,6 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
   async pollOnce(wait: number, timeout: number, abort?: AbortController, stale = () => false): Promise<boolean> {
     const { rooms, query } = this.target();
     if (!rooms) return false;
-    const { env } = this;
-    const began = env.now();
     const text = query + "&wait=" + wait;
     const post = this.post || rooms.length + text.length > urlLimit;
     let a: any;
@@ -254,7 +253,6 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
       throw e;
     }
     if (stale()) return false;
-    if (!wait) this.http.measured(env.now() - began);
     this.http.clock(a.time);
     let fresh = false;
     for (const m of a.messages) fresh = this.take(m, this.poller) || fresh;
@@ -272,17 +270,19 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     return this.active ? this.active == this.poller : this.unplaced();
   }
 
-  pollFailed(error: CulvertError) {
+  pollFailed(error: CulvertError, again: boolean) {
     if (error.final) return this.fail(error);
-    this.suspect = undefined;
+    this.suspect = this.blamed = undefined;
+    if (again) return;
     if (this.active == this.poller) this.active = undefined;
     if (!this.active) this.wait(error);
   }
 
   private judgeSuspect() {
-    const { suspect } = this;
-    this.suspect = undefined;
-    if (suspect) this.habits.died(suspect.pipe, false, suspect.at);
+    const { suspect, blamed, habits } = this;
+    this.suspect = this.blamed = undefined;
+    if (suspect) habits.died(suspect.pipe, false, suspect.at);
+    if (blamed) habits.set("bad " + blamed, 1);
   }
 
   // Upwards
@@ -294,7 +294,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     const { round } = this;
     const gone = () => round != this.round || this.over;
     if (this.allows("websocket") && (demoted || !this.habits.isDemoted("websocket")) && !this.uses("websocket")) this.openWs();
-    if (this.ws) await Promise.race([this.ws.settled, this.pause("climb", Math.max(wsPatience, 4 * this.http.rtt))]);
+    if (this.ws) await Promise.race([this.ws.verdict, this.pause("climb", Math.max(wsPatience, 4 * this.http.rtt))]);
     if (this.allows("sse")) {
       const best = this.habits.get("form") - 1;
       const rank = (form: number) => (form == best ? -1 : form + (this.habits.get("bad sse" + form) ? forms.length : 0));
@@ -323,12 +323,10 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
   /** The best there is may not be the best there can be. */
   private planProbe() {
     const { active } = this;
-    if (!active || active.kind == "websocket" || (!this.allows("websocket") && (active.kind == "sse" || !this.allows("sse")))) return;
-    if (this.timers.has("probe")) return;
+    if (!active || active.kind == "websocket" || this.timers.has("probe")) return;
     this.timers.set("probe", probes[Math.min(this.probe, probes.length - 1)], () => {
-      this.probe++;
       this.climbed = false;
-      this.climb(true);
+      this.climb(this.probe++ > 0);
       this.planProbe();
     });
   }
@@ -388,6 +386,12 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
 
   // What pipes say
 
+  /** Its hello comes with the answer to the handshake, or soon. */
+  opened(ws: Pipe) {
+    const took = this.env.now() - ws.since;
+    if (this.timers.has("poll")) this.timers.set("poll", Math.min(headStart - took, Math.max(100, took)), () => this.poller.start());
+  }
+
   receive(m: Envelope, from: Pipe) {
     switch (m.type) {
       case "message":
@@ -404,11 +408,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
         break;
       case "bye":
         from.close();
-        this.ended(from, {
-          error: told(m, { retryAfter: m.after_ms }) || foreign(),
-          told: true,
-          reconnect: m.reconnect == "now" || m.reconnect == "never" ? m.reconnect : "backoff",
-        });
+        this.ended(from, told(m, { retryAfter: m.after_ms }) || foreign(), true, m.reconnect);
     }
   }
 
@@ -448,11 +448,10 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     }
   }
 
-  ended(pipe: Pipe, end: End) {
-    const { error } = end;
+  ended(pipe: Pipe, error: CulvertError, isTold?: boolean, reconnect?: Reconnect) {
     if (pipe == this.ws) this.ws = undefined;
     if (pipe == this.sse) this.sse = undefined;
-    if (end.reconnect == "never") {
+    if (reconnect == "never") {
       if (!/^token_/.test(error.code) || !this.http.expired()) return this.fail(error);
       // With another token, at once; and if that is no good either, not at once.
       if (pipe == this.active) this.active = undefined;
@@ -462,20 +461,20 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     this.why[pipe.kind] = error.message;
     if (pipe != this.active) {
       // It was only tried.
-      if (!end.told) this.habits.set("bad " + pipe.name, 1);
-      if (this.active) return;
-      if ((end.told && error.retryAfter) || (pipe.kind == "websocket" && !this.asks())) this.wait(error);
+      if (!isTold) this.blamed = pipe.name;
+      if (this.active) return this.judgeSuspect();
+      if ((isTold && error.retryAfter) || (pipe.kind == "websocket" && !this.asks())) this.wait(error);
       else if (this.timers.has("poll")) this.poller.start();
       return;
     }
     this.active = undefined;
     const age = this.env.now() - pipe.since;
     if (age > 15e3) this.probe = 0;
-    if (end.told && (end.reconnect == "backoff" || age < 5000)) {
+    if (isTold && (reconnect != "now" || age < 5000)) {
       this.round++;
       return this.wait(error);
     }
-    if (!end.told) this.suspect = { pipe, at: this.env.now() };
+    if (!isTold) this.suspect = { pipe, at: this.env.now() };
     this.start(error.message, 0);
   }
 
@@ -510,7 +509,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
   private watch() {
     const { active } = this;
     if (!active || active == this.poller) return this.timers.clear("watch");
-    const due = () => active.heard + active.heartbeat * 1000 + this.http.patience - this.env.now();
+    const due = () => active.heard + active.heartbeat * 1000 + Math.max(3 * this.http.rtt, 2000) - this.env.now();
     this.timers.set("watch", Math.max(due(), 10), () => {
       if (active != this.active) return;
       if (due() > 0) this.watch();
@@ -522,7 +521,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
    * Races a poll against the pipe in use: if the poll is answered and the pipe has said nothing (or what `fine` asks
    * for is not so), it is lost.
    */
-  private async check(why: string, fine?: () => boolean) {
+  private async check(why: string, fine?: () => boolean, hurry?: boolean) {
     const pipe = this.active;
     if (!pipe || this.checking || this.over) return;
     if (pipe == this.poller) return this.poller.again();
@@ -538,7 +537,7 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
       error = asError(e);
     }
     // A poll may be faster than a pong.
-    if (!error && !well()) await this.pause("grace", Math.max(2 * this.http.rtt, 300));
+    if (!error && !hurry && !well()) await this.pause("grace", Math.max(2 * this.http.rtt, 300) + began - env.now());
     this.checking = false;
     if (pipe != this.active || this.over) return;
     if (well()) this.watch();
@@ -591,8 +590,8 @@ export class Connection extends Emitter implements api.Client, Owner, Polled, Se
     const room = this.rooms.get(p.room);
     const pipe = this.active;
     if (!room || !pipe || p.offset == null || this.timers.has("check")) return;
-    this.timers.set("check", 1500 + 2 * this.http.rtt, () => {
-      if (pipe == this.active && !room.passed(p)) this.check("a message did not come through");
+    this.timers.set("check", (this.env.now() - this.http.hedged < 1000 ? 300 : 1000) + 2 * this.http.rtt, () => {
+      if (pipe == this.active && !room.passed(p)) this.check("a message did not come through", undefined, true);
     });
   }
 

@@ -8,7 +8,7 @@ export interface Place {
   text: string;
 }
 
-const form = /^(?:0|([0-9a-z]{1,32})\.([1-9]\d{0,15})\.([0-9a-z]{1,24}))(?:\.[0-9a-z]{1,32})?$/;
+const form = /^(?:0|(\w+)\.([1-9]\d*)\.(\w+))(\.\w+)?$/;
 
 export function parsePlace(text: string): Place | undefined {
   const m = form.exec(text);

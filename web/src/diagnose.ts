@@ -1,7 +1,7 @@
 import type * as api from "./api";
 import type { Connection } from "./connection";
 import { asError } from "./errors";
-import type { End } from "./pipe";
+import type { Line, Owner } from "./pipe";
 import { Stream, forms } from "./stream";
 import { Ws } from "./ws";
 
@@ -13,26 +13,21 @@ export async function diagnose(c: Connection, onFinding?: (f: api.Finding) => vo
   const findings: api.Finding[] = [];
   let error: Error | undefined;
   const quiet = () => {};
-  const owner = { receive: quiet, proven: quiet, ended: (_: unknown, end: End) => (error = end.error) };
+  const owner: Owner = { receive: quiet, proven: quiet, ended: (_, e) => (error = e) };
+  const proof = (pipe: Line) => pipe.verdict.then(() => pipe.close());
 
   const tests: [string, () => Promise<unknown>][] = [
     ["plain request", () => c.pollOnce(0, 10e3)],
     ["plain request again", () => c.pollOnce(0, 10e3)],
     [
       "WebSocket, 16 KiB each way",
-      () => {
-        const ws = new Ws(owner, http, http.address("/rooms/" + rooms + "/ws", query));
-        return ws.settled.then(() => ws.close());
-      },
+      () => proof(new Ws(owner, http, http.address("/rooms/" + rooms + "/ws", query))),
     ],
   ];
   forms.forEach(({ post, accept, pad }, i) =>
     tests.push([
       "stream " + (post ? "POST " : "GET ") + accept + (pad ? " padded" : ""),
-      () => {
-        const stream = new Stream(owner, http, i, rooms, query);
-        return stream.verdict.then(() => stream.close());
-      },
+      () => proof(new Stream(owner, http, i, rooms, query)),
     ]),
   );
   tests.push(["poll of 20 s", () => c.pollOnce(20, 30e3)]);

@@ -1,19 +1,19 @@
 type Listener = (event: any) => void;
 
 export class Emitter {
-  private listeners: { [type: string]: Listener[] } = {};
+  private listeners: { [type: string]: Set<Listener> } = {};
 
   on(type: string, listener: Listener): () => void {
-    (this.listeners[type] = this.listeners[type] || []).push(listener);
+    (this.listeners[type] = this.listeners[type] || new Set()).add(listener);
     return () => this.off(type, listener);
   }
 
   off(type: string, listener: Listener) {
-    this.listeners[type] = (this.listeners[type] || []).filter((l) => l != listener);
+    if (this.listeners[type]) this.listeners[type].delete(listener);
   }
 
   emit(type: string, event: unknown) {
-    for (const listener of (this.listeners[type] || []).slice()) {
+    for (const listener of Array.from(this.listeners[type] || [])) {
       try {
         listener(event);
       } catch (e) {

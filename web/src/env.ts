@@ -7,21 +7,21 @@ export interface Env extends NonNullable<Options["clock"]> {
   storage: NonNullable<Options["storage"]> | null;
 }
 
-declare const location: { href: string; origin: string } | undefined;
-declare const navigator: any;
+/** What a page or a worker has; nothing elsewhere. */
+const surroundings = (): any => (typeof self == "object" ? self : {});
 
-const page = typeof location == "object" && location ? location : null;
+const page = surroundings().location || {};
 
-/** The page's own address, "" where there is no page. */
-export const pageURL = page ? page.href : "";
-export const pageOrigin = page ? page.origin : "";
+/** The page's own address, undefined where there is no page. */
+export const pageURL: string | undefined = page.href;
+export const pageOrigin: string | undefined = page.origin;
 
 export function environment(o: Options): Env {
   let storage = o.storage;
   if (storage === undefined) {
     try {
       // Reading the property throws where storage is blocked. Node has it, but not for this.
-      if (page) storage = localStorage;
+      if (pageURL) storage = localStorage;
     } catch (e) {}
   }
   const clock = {
@@ -39,6 +39,13 @@ export function environment(o: Options): Env {
   });
 }
 
+/** Parameters as a query; what is null or undefined is left out. */
+export const params = (o: { readonly [name: string]: any }): string =>
+  Object.keys(o)
+    .filter((name) => o[name] != null)
+    .map((name) => name + "=" + encodeURIComponent(o[name]))
+    .join("&");
+
 /** Enough letters and digits that nobody else has them. */
 export const unique = (env: Env) => env.random().toString(36).slice(2) + env.random().toString(36).slice(2);
 
@@ -46,20 +53,16 @@ export const unique = (env: Env) => env.random().toString(36).slice(2) + env.ran
  * Calls back when the network may have changed or the page wakes up. The function returned stops that.
  */
 export function onWake(fn: (reason: string) => void): () => void {
-  const undo: (() => void)[] = [];
-  const heard = (e: Event) => {
-    // What a hidden page misses it hears of when it is shown.
-    if (typeof document != "object" || !document.hidden) fn(e.type);
-  };
-  const listen = (target: any, types: string[]) => {
-    if (!target || !target.addEventListener) return;
-    for (const type of types) {
-      target.addEventListener(type, heard);
-      undo.push(() => target.removeEventListener(type, heard));
+  const here = surroundings();
+  const { document = {}, navigator = {} } = here;
+  // What a hidden page misses it hears of when it is shown.
+  const heard = (e: Event) => document.hidden || fn(e.type);
+  const each = (what: string) => {
+    for (const type of ["online", "offline", "pageshow", "visibilitychange", "change"]) {
+      const target = type == "change" ? navigator.connection : type[0] == "v" ? document : here;
+      if (target && target[what]) target[what](type, heard);
     }
   };
-  if (typeof self == "object") listen(self, ["online", "offline", "pageshow"]);
-  if (typeof document == "object") listen(document, ["visibilitychange"]);
-  if (typeof navigator == "object") listen(navigator.connection, ["change"]);
-  return () => undo.forEach((f) => f());
+  each("addEventListener");
+  return () => each("removeEventListener");
 }

@@ -26,6 +26,13 @@ export class CulvertError extends Error implements api.CulvertError {
 export const asError = (e: any, code = "network"): CulvertError =>
   e instanceof CulvertError ? e : new CulvertError(code, (e && e.message) || "no answer");
 
+/** What JSON says, undefined where it is none. */
+export function parse(text: any): any {
+  try {
+    return JSON.parse(text);
+  } catch (e) {}
+}
+
 /** Something answered that is not Culvert: a captive portal, a proxy, half an answer. */
 export const foreign = (more?: More) => new CulvertError("bad_answer", "an answer that is not Culvert's" + (more ? ", HTTP status " + more.status : ""), more);
 

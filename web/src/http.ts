@@ -1,7 +1,8 @@
 import { afterStatus } from "./codes";
 import { Env, pageOrigin, pageURL, unique } from "./env";
-import { CulvertError, asError, foreign, told } from "./errors";
+import { CulvertError, asError, foreign, parse, told } from "./errors";
 import type { Options } from "./api";
+import { Timers } from "./timer";
 
 /** Longer waits than this are not taken from anybody. */
 const longestRetry = 5 * 60e3;
@@ -13,6 +14,8 @@ export class Http {
   /** The server's clock minus ours, in milliseconds. */
   skew = 0;
   readonly base: string;
+  /** When a request was last answered only because it was sent again: other connections may be dead, too. */
+  hedged = -1e9;
 
   private flying = new Set<AbortController>();
   private nonce: string;
@@ -22,7 +25,7 @@ export class Http {
   private inURL: boolean;
 
   constructor(readonly env: Env, private options: Options, url: string) {
-    const u = new URL(url, pageURL || undefined);
+    const u = new URL(url, pageURL);
     this.base = u.origin + u.pathname.replace(/\/+$/, "");
     this.inURL = !!pageOrigin && pageOrigin != u.origin;
     this.nonce = unique(env).slice(0, 6);
@@ -62,10 +65,10 @@ export class Http {
     return typeof this.options.token == "function";
   }
 
-  /** An address with its token, for WebSockets. Without a token there is nothing to wait for. */
-  address(path: string, query: string): string | Promise<string> {
-    const at = (token: string) => this.base.replace(/^http/, "ws") + path + "?" + query + (token && "&token=" + encodeURIComponent(token));
-    return this.options.token ? this.token().then(at) : at("");
+  /** An address with its token, for WebSockets. */
+  async address(path: string, query: string) {
+    const token = await this.token();
+    return this.base.replace(/^http/, "ws") + path + "?" + query + (token && "&token=" + encodeURIComponent(token));
   }
 
   /** Sends a request; POST if there is a body. The answer has not been looked at. */
@@ -91,13 +94,10 @@ export class Http {
   /** What an answer that is no success means. */
   async refusal(res: Response): Promise<CulvertError> {
     const status = res.status;
-    let error: CulvertError | undefined;
     const more = { status, retryAfter: this.retryAfter(res) };
-    try {
-      // Only what is Culvert's own word is final: proxies refuse today and let through tomorrow.
-      error = told(JSON.parse(await res.text()).error, Object.assign({ final: afterStatus(status) == "never" }, more));
-    } catch (e) {}
-    return error || foreign(more);
+    // Only what is Culvert's own word is final: proxies refuse today and let through tomorrow.
+    const a = parse(await res.text().catch(() => 0));
+    return told(a && a.error, Object.assign({ final: afterStatus(status) == "never" }, more)) || foreign(more);
   }
 
   private retryAfter(res: Response): number | undefined {
@@ -114,20 +114,28 @@ export class Http {
    */
   json(path: string, query: string, body?: string, timeout = 10e3, abort = new AbortController(), waits?: unknown): Promise<any> {
     const { env } = this;
-    let again: any;
-    let late: any;
+    const timers = new Timers(env);
     const answer = new Promise<any>((ok, no) => {
-      const soon = Math.max(800, 3 * this.rtt) + (body || "").length / 25;
+      const size = (body || "").length;
+      const soon = Math.max(this.rtt ? 400 : 800, 2 * this.rtt) + size / 25;
       const send = (n: number) => {
-        this.attempt(path, query, body, abort.signal).then(ok, (e) => no(asError(e)));
-        if (!waits && n < 4) again = env.setTimeout(() => send(n + 1), soon * n);
+        const began = env.now();
+        this.attempt(path, query, body, abort.signal).then(
+          (a) => {
+            const now = env.now();
+            if (n > 1) this.hedged = now;
+            if (!waits && size < 1000) this.measured(now - began);
+            ok(a);
+          },
+          (e) => no(asError(e)),
+        );
+        if (!waits && n < 4) timers.set("again", soon, () => send(n + 1));
       };
-      late = env.setTimeout(() => no(new CulvertError("timeout", "no answer in time")), timeout);
+      timers.set("late", timeout, () => no(new CulvertError("timeout", "no answer in time")));
       send(1);
     });
     const done = () => {
-      env.clearTimeout(late);
-      env.clearTimeout(again);
+      timers.clearAll();
       abort.abort();
       this.flying.delete(abort);
     };
@@ -149,11 +157,8 @@ export class Http {
         return this.attempt(path, query, body, signal, true);
       throw error;
     }
-    const text = await res.text();
-    try {
-      const value = JSON.parse(text);
-      if (value && typeof value == "object") return value;
-    } catch (e) {}
+    const value = parse(await res.text());
+    if (value && typeof value == "object") return value;
     throw foreign({ status: res.status, retryAfter: this.retryAfter(res) });
   }
 }

@@ -1,4 +1,5 @@
 import type { Env } from "./env";
+import { parse } from "./errors";
 
 const lifetime = 30 * 60e3;
 
@@ -15,8 +16,8 @@ export class Memory {
 
   private load() {
     try {
-      const kept = JSON.parse(this.env.storage!.getItem(this.key)!);
-      if (kept && typeof kept == "object") this.kept = kept;
+      const kept = parse(this.env.storage!.getItem(this.key));
+      if (typeof kept == "object") this.kept = kept || this.kept;
     } catch (e) {}
   }
 

@@ -1,5 +1,6 @@
 import type { Transport } from "./api";
-import { CulvertError, foreign } from "./errors";
+import type { Reconnect } from "./codes";
+import { CulvertError, foreign, parse } from "./errors";
 import type { Http } from "./http";
 import { Timers } from "./timer";
 
@@ -21,49 +22,48 @@ export interface Pipe {
   close(): void;
 }
 
-/** Why a pipe ended. */
-export interface End {
-  readonly error: CulvertError;
-  /** True where the server said so itself, by bye, a close code or an error: the path is not to blame. */
-  readonly told: boolean;
-  readonly reconnect: "now" | "backoff" | "never";
-}
-
 /** Whom pipes tell. */
 export interface Owner {
   receive(envelope: Envelope, from: Pipe): void;
   /** It has shown that it carries both ways (WebSocket) or lets events through as they come (stream). */
   proven(pipe: Pipe): void;
-  ended(pipe: Pipe, end: End): void;
+  /**
+   * It ended: isTold is true where the server said so itself, by bye, a close code or an error, so that the path is not to
+   * blame; then it says how to go on, too.
+   */
+  ended(pipe: Pipe, error: CulvertError, isTold?: boolean, reconnect?: Reconnect): void;
+  /** A WebSocket's handshake is done. */
+  opened?(pipe: Pipe): void;
 }
 
 /** What WebSockets and streams have in common: a connection that begins with hello. */
-export class Line implements Pipe {
+export class Line<O extends Owner = Owner> implements Pipe {
   since: number;
   heard: number;
   heartbeat = 15;
   readonly broken = new Set<string>();
   /** The server's first word has come. */
   open?: boolean;
+  /** Resolves with "good" when it is proven, or with why it is not. */
+  readonly verdict: Promise<string>;
 
+  private judge!: (verdict: string) => void;
   protected over?: boolean;
   protected timers: Timers;
 
-  constructor(protected owner: Owner, protected http: Http, readonly kind: Transport, readonly name: string) {
+  constructor(protected owner: O, protected http: Http, readonly kind: Transport, readonly name: string) {
     this.timers = new Timers(http.env);
+    this.verdict = new Promise((done) => (this.judge = done));
     this.since = this.heard = http.env.now();
   }
 
   /** Reads an envelope. What is not Culvert's ends the line. */
   protected parse(text: unknown): Envelope | undefined {
-    let m: Envelope | undefined;
-    try {
-      m = JSON.parse(text as string);
-    } catch (e) {}
+    const m: Envelope | undefined = parse(text);
     this.heard = this.http.env.now();
     const hello = m && m.type == "hello";
     if (!m || (hello ? m.protocol != 1 : !this.open && m.type != "error")) {
-      this.end({ error: foreign(), told: false, reconnect: "backoff" });
+      this.end(foreign());
       return;
     }
     if (hello) {
@@ -74,18 +74,25 @@ export class Line implements Pipe {
     return m;
   }
 
+  protected good() {
+    this.timers.clear("limit");
+    this.judge("good");
+    this.owner.proven(this);
+  }
+
   protected fail(message: string, code = "network") {
-    this.end({ error: new CulvertError(code, message), told: false, reconnect: "backoff" });
+    this.end(new CulvertError(code, message));
   }
 
-  protected end(end: End) {
+  protected end(error: CulvertError, isTold?: boolean, reconnect?: Reconnect) {
     if (this.over) return;
-    this.close(end.error);
-    this.owner.ended(this, end);
+    this.close(error);
+    this.owner.ended(this, error, isTold, reconnect);
   }
 
-  close(_?: CulvertError) {
+  close(error?: CulvertError) {
     this.over = true;
+    this.judge(error ? error.message : "closed");
     this.timers.clearAll();
   }
 }

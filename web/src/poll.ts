@@ -5,7 +5,7 @@ import { Line, Owner } from "./pipe";
 import { backoff } from "./timer";
 
 /** In seconds. With what an answer may be late, silence is noticed within 20 s. */
-const longestWait = 15;
+const longestWait = 14;
 
 /** What a poller needs of its owner. */
 export interface Polled {
@@ -15,11 +15,12 @@ export interface Polled {
   pollOnce(wait: number, timeout: number, abort?: AbortController, stale?: () => boolean): Promise<boolean>;
   /** After each answer; false stops the polling. */
   pollWorked(): boolean;
-  pollFailed(error: CulvertError): void;
+  /** One was not answered, or not well; if it was the first, another one follows. */
+  pollFailed(error: CulvertError, again: boolean): void;
 }
 
 /** Long-polls, one after the other: what works wherever plain requests do. */
-export class Poller extends Line {
+export class Poller extends Line<Polled & Owner> {
   running?: boolean;
 
   /** Seconds of the next wait. */
@@ -29,8 +30,8 @@ export class Poller extends Line {
   private idle = 0;
   private abort?: AbortController;
 
-  constructor(private asker: Polled & Owner, http: Http, private habits: Habits) {
-    super(asker, http, "poll", "poll");
+  constructor(owner: Polled & Owner, http: Http, private habits: Habits) {
+    super(owner, http, "poll", "poll");
   }
 
   start() {
@@ -61,37 +62,37 @@ export class Poller extends Line {
     let cut = 0;
     this.since = env.now();
     for (;;) {
-      const wait = now || this.asker.unplaced() ? 0 : Math.min(this.wait, this.habits.get("wait") || longestWait);
+      const wait = now || this.owner.unplaced() ? 0 : Math.min(this.wait, this.habits.get("wait") || longestWait);
       const began = env.now();
       let fresh = false;
       let error: CulvertError | undefined;
       this.abort = new AbortController();
       try {
-        fresh = await this.asker.pollOnce(wait, (wait ? wait * 1000 : 5000) + this.http.patience, this.abort, () => life != this.life);
+        fresh = await this.owner.pollOnce(wait, (wait ? wait * 1000 : 5000) + this.http.patience, this.abort, () => life != this.life);
       } catch (e) {
         error = asError(e);
       }
       if (life != this.life) return;
       const took = env.now() - began;
-      this.idle = fresh || (took > 1000 && !error) ? 0 : this.idle + 1;
-      let pause = this.idle > 3 ? backoff(this.http.env, this.idle - 3) : 0;
+      if (!error) this.idle = fresh || took > 1000 ? 0 : this.idle + 1;
+      let pause = this.idle > 3 ? backoff(env, this.idle - 3) : 0;
       if (error) {
-        if (error.final || error.retryAfter || failed++) {
-          this.running = false;
-          return this.asker.pollFailed(error);
-        }
         // One failure is not yet a path that fails: is the network gone, or does something cap the time of an answer?
+        this.running = !(error.final || error.retryAfter || failed++);
+        this.owner.pollFailed(error, this.running);
+        if (!this.running) return;
         now = true;
         if (wait && took > 1500) cut = took;
-        pause = Math.max(pause, 100 + 400 * env.random());
+        else pause += 100 + 400 * env.random();
       } else {
         this.heard = env.now();
         failed = 0;
         if (cut) this.habits.set("wait", Math.max(1, Math.floor(cut * 0.0007)));
         else if (wait && took > wait * 900) this.wait = wait * 2;
         cut = 0;
-        now = false;
-        if (!this.asker.pollWorked()) {
+        // Connections that are dead are found out by requests that are answered at once.
+        now = this.http.hedged > began;
+        if (!this.owner.pollWorked()) {
           this.running = false;
           return;
         }

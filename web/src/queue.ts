@@ -31,12 +31,19 @@ const batchMessages = 100;
 const batchBytes = 64e3;
 /** Servers close a WebSocket at a frame of 1 MiB. */
 const messageBytes = 900e3;
-/** An answer takes no longer than this, and what a slow line (50 KB/s) needs for the batch. */
-const patience = 3000;
+/** An answer takes no longer than this and two round trips, and what a slow line (50 KB/s) needs for the batch. */
+const patience = 1000;
+/** How often one that does not come is asked about. */
+const insistence = 3000;
 
 /**
  * Publishes, in order, one batch at a time. A batch is sent again, over whatever there is then and with the same keys,
  * until it is answered: the server lets each key take effect once.
+ *
+ * An attempt that was given up may still reach the server, long after others. It cannot break the order: whatever is sent
+ * begins with the oldest message that is not answered and leaves none out, so that when a message first takes effect,
+ * all before it had theirs, or are in the same request before it. An attempt that comes late repeats messages that had
+ * their effect, or goes on where the queue does.
  */
 export class Queue {
   private items: Item[] = [];
@@ -98,10 +105,10 @@ export class Queue {
     this.flight = batch;
     const ask = (after: number) =>
       this.timers.set("unanswered", after, () => {
-        ask(patience);
+        ask(insistence);
         this.sender.unanswered(() => this.flight != batch);
       });
-    ask(Math.max(patience, 2 * this.http.rtt) + size / 50);
+    ask(patience + 2 * this.http.rtt + size / 50);
     answer.then(
       (a) => this.answered(batch, a.results),
       (e) => this.failed(batch, e),

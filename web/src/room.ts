@@ -1,5 +1,6 @@
 import type * as api from "./api";
 import { Place, after, parseCursor, parsePlace, same } from "./cursor";
+import { params } from "./env";
 import { CulvertError } from "./errors";
 import { Emitter } from "./emitter";
 import type { Http } from "./http";
@@ -100,12 +101,15 @@ export class Room extends Emitter implements api.Room {
   }
 
   history(o: api.HistoryOptions = {}): Promise<api.HistoryPage> {
-    const query = Object.keys(o).map((k) => k + "=" + encodeURIComponent(String((o as any)[k])));
-    return this.owner.http.json("/rooms/" + this.name + "/history", query.join("&"));
+    return this.ask("/history", o);
   }
 
   presence(limit?: number): Promise<api.Presence> {
-    return this.owner.http.json("/rooms/" + this.name + "/presence", limit == null ? "" : "limit=" + limit);
+    return this.ask("/presence", { limit });
+  }
+
+  private ask(what: string, o: object) {
+    return this.owner.http.json("/rooms/" + this.name + what, params(o));
   }
 
   close() {

@@ -15,16 +15,11 @@ const apart = 300;
 
 /** Server-sent events, read with fetch. It is proven by two events that come as far apart as they were sent. */
 export class Stream extends Line {
-  /** Resolves with "good", "held", "batched" or why it failed. */
-  readonly verdict: Promise<string>;
-
-  private judge!: (verdict: string) => void;
   private judged?: boolean;
   private abort = new AbortController();
 
   constructor(owner: Owner, http: Http, readonly form: number, rooms: string, query: string) {
     super(owner, http, "sse", "sse" + form);
-    this.verdict = new Promise((done) => (this.judge = done));
     this.run(rooms, query);
   }
 
@@ -37,7 +32,7 @@ export class Stream extends Line {
       const res = await http.send("/rooms/" + rooms + "/sse", post ? "" : query, post ? query : undefined, accept, this.abort.signal);
       if (res.status != 200) {
         const error = await http.refusal(res);
-        return this.end({ error, told: error.final || !!error.retryAfter, reconnect: error.final ? "never" : "backoff" });
+        return this.end(error, error.final || !!error.retryAfter, error.final ? "never" : "backoff");
       }
       const reader = res.body!.getReader();
       const decoder = new TextDecoder();
@@ -68,15 +63,12 @@ export class Stream extends Line {
     if (m.type == "heartbeat" && !this.judged && !this.over) {
       if (this.heard - this.since < apart / 3) return this.fail("batched", "timeout");
       this.judged = true;
-      this.timers.clear("limit");
-      this.judge("good");
-      this.owner.proven(this);
+      this.good();
     }
   }
 
   close(error?: CulvertError) {
-    super.close();
+    super.close(error);
     this.abort.abort();
-    this.judge(error ? error.message : "");
   }
 }

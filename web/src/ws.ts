@@ -5,38 +5,40 @@ import { Envelope, Line, Owner } from "./pipe";
 const handshakeLimit = 10e3;
 const proofSize = 16384;
 
+/** No reason to wait: what was not answered may go another way at once. */
+const gone = (message: string) => new CulvertError("network", message, { retryAfter: 0 });
+
 /** A WebSocket. It is proven by an answer to a ping that takes 16 KiB there and back, for open is not proof. */
 export class Ws extends Line {
   /** Rooms that the server was asked to send here. */
   readonly joined = new Set<string>();
-  /** Resolves when it is proven or ended. */
-  readonly settled: Promise<void>;
 
   private socket: any;
-  private settle!: () => void;
   private refs = 0;
   private waiting = new Map<number, { ok: (reply: any) => void; no: (e: CulvertError) => void }>();
   /** The error frame that came before a close. */
   private refusal?: CulvertError;
 
-  constructor(owner: Owner, http: Http, address: string | Promise<string>) {
+  constructor(owner: Owner, http: Http, address: Promise<string>) {
     super(owner, http, "websocket", "websocket");
-    this.settled = new Promise((done) => (this.settle = done));
     this.timers.set("limit", handshakeLimit, () => this.fail("no answer in time", "timeout"));
-    if (typeof address == "string") this.dial(address);
-    else address.then((a) => this.dial(a), (e) => this.end({ error: e, told: true, reconnect: "backoff" }));
+    address.then(
+      (a) => this.dial(a),
+      (e) => this.end(e, true, "backoff"),
+    );
   }
 
   private dial(address: string) {
     if (this.over) return;
     try {
       const socket = (this.socket = new this.http.env.WebSocket(address));
-      socket.onerror = () => {};
+      // Not every runtime says onclose after it, and where one does it comes first.
+      socket.onerror = () => this.timers.set("limit", 0, () => this.closed(1006));
+      socket.onopen = () => this.owner.opened && this.owner.opened(this);
       socket.onmessage = (e: any) => this.over || this.frame(e.data);
       socket.onclose = (e: any) => this.closed(e.code || 1006, e.reason);
     } catch (e) {
-      // Told later: the owner does not have this object yet.
-      this.timers.set("limit", 0, () => this.fail((e as Error).message));
+      this.fail((e as Error).message);
     }
   }
 
@@ -59,10 +61,8 @@ export class Ws extends Line {
     this.command({ type: "ping", data }).then(
       (reply) => {
         if (reply.data != data) return this.fail("a ping came back changed", "bad_answer");
-        this.timers.clear("limit");
         this.http.measured(env.now() - began);
-        this.settle();
-        this.owner.proven(this);
+        this.good();
       },
       (e) => this.fail(e.message, e.code),
     );
@@ -76,7 +76,7 @@ export class Ws extends Line {
   /** Like command, for JSON that is ready but for its ref. */
   text(make: (ref: number) => string): Promise<any> {
     return new Promise((ok, no) => {
-            if (this.over) return no(new CulvertError("network", "closed", { retryAfter: 0 }));
+      if (this.over) return no(gone("closed"));
       this.waiting.set(++this.refs, { ok, no });
       try {
         this.socket.send(make(this.refs));
@@ -97,18 +97,18 @@ export class Ws extends Line {
   private closed(code: number, reason?: string) {
     // Only codes of Culvert's own ranges are its word: 1002, 1007 or 1009 is what a path does that changes frames.
     const ours = code >= 4000 && code < 4600;
-    this.end({
-      error:
-        (ours && this.refusal) ||
-        new CulvertError(ours ? "closed_" + code : "network", reason || "WebSocket closed: " + code),
-      told: ours,
-      reconnect: !ours || (code >= 4100 && code < 4400) ? "backoff" : code < 4100 ? "now" : "never",
-    });
+    this.end(
+      (ours && this.refusal) ||
+        // The reason begins with the code of the error.
+        new CulvertError(ours ? (/^\w+/.exec(reason!) || ["closed_" + code])[0] : "network", reason || "WebSocket closed: " + code),
+      ours,
+      code < 4100 ? "now" : code < 4400 ? "backoff" : "never",
+    );
   }
 
   close(error?: CulvertError) {
     if (this.over) return;
-    super.close();
+    super.close(error);
     const { socket } = this;
     if (socket) {
       socket.onmessage = socket.onclose = null;
@@ -118,8 +118,6 @@ export class Ws extends Line {
         if (socket.terminate) this.http.env.setTimeout(() => socket.terminate(), 500);
       } catch (e) {}
     }
-    // No reason to wait: what was not answered may go another way at once.
-    this.waiting.forEach((w) => w.no(new CulvertError("network", error ? error.message : "closed", { retryAfter: 0 })));
-    this.settle();
+    this.waiting.forEach((w) => w.no(gone(error ? error.message : "closed")));
   }
 }

@@ -41,6 +41,32 @@ for (const [mode, within] of [["swallow", 350], ["dead", 350], ["refuse", 100]])
   });
 }
 
+// The first message of the best of the others comes after 0.25 s where the 101 passes and nothing else does.
+for (const [delay, within] of [[1, 110], [10, 170], [40, 390], [100, 510]]) {
+  test(`101 and no frame, bodies held, a round trip of ${2 * delay} ms`, async () => {
+    const w = start({ setUp: ({ server, network }) => (server.publish({ room: "lobby", data: 0 }), Object.assign(network, { delay, wsTrips: 4, ws: "dead", stream: () => "held" })), roomOptions: { from: "start" } });
+    await w.clock.run(2000, () => w.got.length);
+    assert.ok(w.clock.now() <= within, "first message at " + w.clock.now());
+    await w.clock.run(30e3);
+    assert.equal(w.client.transport, "poll");
+    whole(w, 1);
+  });
+
+  test(`a WebSocket that works is alone, with a round trip of ${2 * delay} ms`, async () => {
+    const w = start({ setUp: ({ network }) => Object.assign(network, { delay, wsTrips: 4 }) });
+    await w.on("websocket");
+    await w.clock.run(20e3);
+    const polls = w.network.log.length - 1;
+    assert.ok(polls <= (delay < 40 ? 0 : 3), polls + " requests beside it");
+  });
+}
+
+test("a refusal of which only an error is told", async () => {
+  const w = start({ setUp: ({ server, network }) => (server.publish({ room: "lobby", data: 0 }), (network.ws = "error")), roomOptions: { from: "start" } });
+  await w.clock.run(1000, () => w.got.length);
+  assert.ok(w.clock.now() <= 60, "first message at " + w.clock.now());
+});
+
 test("the forms of streams are tried in turn, and remembered", async () => {
   const storage = new Storage();
   const modes = { "GET text/event-stream": "held", "POST text/event-stream": "batched", "POST text/plain": "good" };

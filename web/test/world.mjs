@@ -306,7 +306,7 @@ export class Network {
   /** One way, in milliseconds. */
   delay = 10;
   on = true;
-  /** "ok", "refuse", "swallow" (no answer), "dead" (opens, and no frame passes). */
+  /** "ok", "refuse", "error" (refused, without a close event), "swallow" (no answer), "dead" (opens, and no frame passes). */
   ws = "ok";
   /** "good", "held", "batched", "refuse"; a function of (method, accept). */
   stream = () => "good";
@@ -322,6 +322,8 @@ export class Network {
   wsIdle = 0;
   /** The longest answer in milliseconds. */
   cap = 0;
+  /** So many of the next requests are sent where nobody hears them. */
+  dead = 0;
   /** Every request, as text: for counting. */
   log = [];
   open = new Set();
@@ -342,9 +344,10 @@ export class Network {
     return this.log.filter((r) => r.at >= from && r.text.includes(what)).length;
   }
 
-  /** Open connections are silent from now on. */
-  freeze() {
+  /** Open connections are silent from now on, and so are some that the browser keeps for the next requests. */
+  freeze(kept = 0) {
     for (const c of this.open) c.frozen = true;
+    this.dead = kept;
   }
 
   async request(url, init) {
@@ -370,10 +373,16 @@ export class Network {
       }
       const params = Object.fromEntries(u.searchParams);
       const go = () => server.answer(method, u.pathname, params, body, (f) => gone.push(f), ((init.headers || {}).Authorization || "").slice(7));
-      if (own == "hang") await new Promise(() => {});
+      if (own == "hang" || this.dead-- > 0) await new Promise(() => {});
+      if (own == "slow") await clock.sleep(server.slow);
       if (own == "twice") go();
+      const conn = { frozen: false };
+      this.open.add(conn);
+      gone.push(() => this.open.delete(conn));
       const res = await (this.cap ? Promise.race([go(), clock.sleep(this.cap).then(() => ({ status: 504, body: "<html>" }))]) : go());
       if (res.stream && res.status == 200) return this.streamed(res.stream, method, accept, gone);
+      this.open.delete(conn);
+      if (conn.frozen) await new Promise(() => {});
       await clock.sleep(this.delay);
       if (!this.on || own == "lost") throw new TypeError("fetch failed");
       return response(res.status, res.headers, res.body);
@@ -442,9 +451,11 @@ class Socket {
     const u = new URL(url);
     this.later(network.wsTrips, () => {
       if (network.ws == "swallow") return;
+      if (network.ws == "error") return this.onerror({});
       if (network.ws == "refuse" || !network.on || !server.up) return this.kill(1006);
       this.state = 1;
       server.sockets.add(this);
+      if (this.onopen) this.onopen({});
       network.open.add(this);
       if (network.wsAge) clock.setTimeout(() => this.kill(1006), network.wsAge);
       const params = Object.fromEntries(u.searchParams);
