@@ -109,9 +109,9 @@ func TestSilence(t *testing.T) {
 						}
 						f.Table, f.Order, f.Row = "Paths that fall silent", i, name
 						found(t, f)
-						if f.Noticed > limit+allowance {
-							// Browsers take a pooled connection that is as dead as the one they had.
-							t.Skipf("owed: the silence was noticed after %v, and the bar is %v", f.Noticed, limit)
+						// No allowance: what a busy machine takes is in the bars.
+						if f.Noticed > limit {
+							timely(t, "the silence was noticed after %v, and the bar is %v", f.Noticed, limit)
 						}
 					})
 				}
