@@ -117,9 +117,22 @@ func (s *Subscriber) lastWordsLocked(sc *scratch) {
 	// Where the connection can be shut for writing only, the peer gets to read
 	// the last words although more from it may be on its way; EndTimeout closes
 	// the rest.
-	if half, ok := s.conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+	if s.closeWriteLocked() != nil {
 		s.conn.Close()
 	}
+}
+
+var errNotHalf = errors.New("the connection has no half that could be closed")
+
+// closeWriteLocked runs without mu: over TLS, closing is a write too.
+func (s *Subscriber) closeWriteLocked() error {
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errNotHalf
+	}
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	return half.CloseWrite()
 }
 
 // catchUpLocked reads from the store for one member that the log cannot serve,

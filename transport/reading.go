@@ -77,9 +77,11 @@ func (s *Server) readBarePath(c *gin.Context) {
 }
 
 func upgradeRequired(c *gin.Context) {
-	h := c.Writer.Header()
-	h.Set("Upgrade", "websocket")
-	h.Set("Connection", "Upgrade")
+	if c.Request.ProtoMajor == 1 { // HTTP/2 has no place for them: clients drop the answer
+		h := c.Writer.Header()
+		h.Set("Upgrade", "websocket")
+		h.Set("Connection", "Upgrade")
+	}
 	codes.New(codes.UpgradeRequired, "this request needs Upgrade: websocket, which is missing or was removed on the way").
 		WithAllowed("a WebSocket handshake; or /sse, /stream, /poll").WriteHTTP(c.Writer)
 }

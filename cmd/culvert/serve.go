@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,6 +27,7 @@ The first SIGTERM or SIGINT shuts down: nobody new is let in, clients are told t
   culvert serve
   culvert serve --listen localhost:9000 --history-messages 5000 --history-age 48h
   culvert serve --allow-origin https://example.org --log-format json
+  culvert serve --listen localhost:8443 --tls-cert cert.pem --tls-key key.pem
   culvert serve --bare-path '/ws/chat/{room}/'       # pages of a Django Channels tutorial
   CULVERT_LISTEN=localhost:9000 culvert serve`,
 		declare: func(s *settings.Set) func(context.Context, []string, stdio) error {
@@ -46,10 +48,15 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 	if err != nil {
 		return err
 	}
+	secure, err := o.tlsConfig(logger)
 	closeListeners := func() {
 		for _, l := range listeners {
 			l.Close()
 		}
+	}
+	if err != nil {
+		closeListeners()
+		return err
 	}
 	store, storeName, err := openStore(ctx, o, logger)
 	if err != nil {
@@ -67,7 +74,9 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 	srv := server.New(listeners, server.Options{
 		Handler: n.handler, Logger: logger,
 		MaxConnections: o.maxConnections,
-		TakenOver:      n.connections,
+		TakenOver:      n.takenOver,
+		TLS:            secure,
+		WriteTimeout:   o.writeTimeout,
 	})
 	srv.Start()
 	failed := srv.Failed()
@@ -83,7 +92,7 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 			profiles.Shutdown(now)
 		}()
 	}
-	o.announce(std, logger, srv.Addr(), storeName)
+	o.announce(std, logger, srv.Addr(), storeName, secure != nil)
 
 	select {
 	case <-ctx.Done():
@@ -128,6 +137,25 @@ func (n *node) connections() int {
 		}
 	}
 	return count
+}
+
+// takenOver is how many of them the HTTP server does not know any more. Streams
+// over HTTP/2 are on connections that it has.
+func (n *node) takenOver() int { return n.connections() - n.streams.Staying() }
+
+// tlsConfig is nil where the server speaks plain HTTP.
+func (o *serveOptions) tlsConfig(logger *slog.Logger) (*tls.Config, error) {
+	switch {
+	case o.tlsCert == "" && o.tlsKey == "":
+		return nil, nil
+	case o.tlsCert == "" || o.tlsKey == "":
+		return nil, settings.Errorf("--tls-cert and --tls-key belong together: one of them is missing")
+	}
+	c, err := server.LoadCertificate(o.tlsCert, o.tlsKey, logger)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert: %w", err)
+	}
+	return c.Config(), nil
 }
 
 // drain ends the service: no new connections, a bye for those that are there,
@@ -197,10 +225,14 @@ func (o *serveOptions) serveProfiles(ctx context.Context, logger *slog.Logger) (
 }
 
 // announce says that the server is ready, to people as a line to try.
-func (o *serveOptions) announce(std stdio, logger *slog.Logger, addr *net.TCPAddr, storeName string) {
-	url := "http://" + addr.String()
+func (o *serveOptions) announce(std stdio, logger *slog.Logger, addr *net.TCPAddr, storeName string, secure bool) {
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
+	}
+	url := scheme + addr.String()
 	if addr.IP.IsLoopback() {
-		url = fmt.Sprintf("http://localhost:%d", addr.Port)
+		url = fmt.Sprintf("%slocalhost:%d", scheme, addr.Port)
 	}
 	if o.logFormat == "json" {
 		logger.Info("listening", "url", url, "address", addr.String(), "store", storeName)

@@ -19,6 +19,8 @@ type serveOptions struct {
 	insecure       bool
 	origins        []string
 	maxConnections int
+	tlsCert        string
+	tlsKey         string
 
 	store           string
 	redisPrefix     string
@@ -64,6 +66,10 @@ func (o *serveOptions) declare(s *settings.Set) {
 		"let pages of this origin use the server, such as https://example.org, or * for all; its own origin always may", checkOrigin)
 	s.Int(&o.maxConnections, "max-connections", 0, 1, 10_000_000,
 		"connections at a time; more are answered 503 too_many_connections (default: what the system allows, 100000 at most)").NoDefault()
+
+	s.String(&o.tlsCert, "tls-cert", "FILE", "",
+		"speak HTTPS, with HTTP/2, and show this certificate chain (PEM); a file that is replaced is read again", nil)
+	s.String(&o.tlsKey, "tls-key", "FILE", "", "the certificate's key (PEM)", nil)
 
 	s.Group("What it keeps")
 	s.String(&o.store, "store", "STORE", "memory", "where rooms are kept: memory; a Redis or Valkey (redis://[user:password@]host:6379[/db], rediss:// for TLS, "+

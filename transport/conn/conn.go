@@ -3,6 +3,7 @@
 package conn
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"syscall"
@@ -36,7 +37,17 @@ type Tuning struct {
 func (c *Net) Conn() net.Conn { return c.nc }
 
 // Tune sets bounds; what the system refuses is left as it was.
-func (c *Net) Tune(t Tuning) { tune(c.nc, t) }
+func (c *Net) Tune(t Tuning) { Tune(c.nc, t) }
+
+// Tune sets bounds on a connection, or on the one under its encryption.
+func Tune(nc net.Conn, t Tuning) {
+	if secure, ok := nc.(*tls.Conn); ok {
+		nc = secure.NetConn()
+	}
+	if t != (Tuning{}) {
+		tune(nc, t)
+	}
+}
 
 // TryWrite writes what the connection takes at once: 0 where that is not known,
 // and the hub's writer does the work.
@@ -52,8 +63,15 @@ func (c *Net) Write(p []byte) (int, error) { return c.nc.Write(p) }
 // SetWriteDeadline bounds the next Write.
 func (c *Net) SetWriteDeadline(t time.Time) error { return c.nc.SetWriteDeadline(t) }
 
-// Close closes the connection; more than once does nothing.
-func (c *Net) Close() error { return c.nc.Close() }
+// Close closes the connection; more than once does nothing. It does not wait:
+// TLS would say goodbye first, for up to 5 s to a peer that takes nothing. Who
+// has time for that calls CloseWrite before.
+func (c *Net) Close() error {
+	if secure, ok := c.nc.(*tls.Conn); ok {
+		return secure.NetConn().Close()
+	}
+	return c.nc.Close()
+}
 
 var errNotHalf = errors.New("this connection is closed whole or not at all")
 

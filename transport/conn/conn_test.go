@@ -3,6 +3,7 @@ package conn
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/tls"
 	"io"
 	"net"
 	"runtime"
@@ -75,6 +76,33 @@ func TestTryWriteOnAPipe(t *testing.T) {
 	defer b.Close()
 	if n, err := New(a).TryWrite([]byte("x")); n != 0 || err != nil {
 		t.Errorf("a pipe took %d, %v", n, err)
+	}
+}
+
+// TestCloseDoesNotWait: TLS says goodbye, but not to a peer that takes nothing
+// while somebody waits for Close.
+func TestCloseDoesNotWait(t *testing.T) {
+	here, there := tcpPair(t)
+	c := New(tls.Server(here, &tls.Config{}))
+	here.SetWriteBuffer(4 << 10)
+	there.SetReadBuffer(4 << 10)
+	here.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	for { // until nothing fits any more
+		if _, err := here.Write(make([]byte, 4<<10)); err != nil {
+			break
+		}
+	}
+	here.SetWriteDeadline(time.Time{})
+	if n, err := c.TryWrite([]byte("x")); n != 0 || err != nil {
+		t.Errorf("something was written past TLS: %d, %v", n, err)
+	}
+	begin := time.Now()
+	c.Close()
+	if took := time.Since(begin); took > 4*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if _, err := c.Write([]byte("x")); err == nil {
+		t.Error("a closed connection takes bytes")
 	}
 }
 

@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ func (h *Handler) stay(w http.ResponseWriter, r *http.Request, q read.Request, k
 		return
 	}
 	c := &response{w: w, rc: http.NewResponseController(w)}
+	h.staying.Add(1)
+	defer h.staying.Add(-1)
 	// The subscriber is done with w before the handler returns.
 	defer c.leave()
 	w.WriteHeader(http.StatusOK)
@@ -26,7 +29,9 @@ func (h *Handler) stay(w http.ResponseWriter, r *http.Request, q read.Request, k
 	h.probe(sub, q, form)
 	select {
 	case <-r.Context().Done():
-		sub.End(hub.End{})
+		if !c.late() { // else that is why, and the subscriber's writer says so
+			sub.End(hub.End{})
+		}
 	case <-sub.Done():
 	}
 	<-sub.Done()
@@ -37,8 +42,9 @@ type response struct {
 	w  http.ResponseWriter // used by the subscriber's owner until Done
 	rc *http.ResponseController
 
-	mu   sync.Mutex
-	left bool // guarded by mu: the handler has returned, w is not ours any more
+	mu       sync.Mutex
+	left     bool      // guarded by mu: the handler has returned, w is not ours any more
+	deadline time.Time // guarded by mu; of the Write under way
 }
 
 func (c *response) TryWrite([]byte) (int, error) { return 0, nil }
@@ -48,12 +54,28 @@ func (c *response) Write(p []byte) (int, error) {
 	if err == nil {
 		err = c.rc.Flush()
 	}
+	if err != nil && c.late() {
+		// HTTP/2 resets the stream at the deadline, and does not say why.
+		return 0, os.ErrDeadlineExceeded
+	}
 	return n, err
+}
+
+// late reports whether the deadline has passed.
+func (c *response) late() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.deadline.IsZero() && !time.Now().Before(c.deadline)
 }
 
 func (c *response) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.deadline = t
+	return c.setWriteDeadlineLocked(t)
+}
+
+func (c *response) setWriteDeadlineLocked(t time.Time) error {
 	if c.left {
 		return http.ErrHandlerTimeout
 	}
@@ -68,7 +90,9 @@ func (c *response) CloseWrite() error { return nil }
 
 // Close makes a Write under way return, where the ResponseWriter can do that.
 func (c *response) Close() error {
-	return c.SetWriteDeadline(time.Unix(1, 0))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.setWriteDeadlineLocked(time.Unix(1, 0))
 }
 
 func (c *response) leave() {

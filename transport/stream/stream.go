@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/culvertd/culvert/hub"
@@ -49,6 +50,7 @@ type Handler struct {
 	o       Options
 	running sync.WaitGroup // the connections, and one more until Wait
 	waited  sync.Once
+	staying atomic.Int64
 }
 
 // New makes a handler.
@@ -76,6 +78,10 @@ func (h *Handler) Wait() {
 	h.waited.Do(h.running.Done)
 	h.running.Wait()
 }
+
+// Staying is the number of streams that are served through a connection of
+// net/http, which may carry many of them.
+func (h *Handler) Staying() int { return int(h.staying.Load()) }
 
 // kind is what differs between the two transports.
 type kind struct {

@@ -61,20 +61,32 @@ type findings struct {
 	Wrong []string
 }
 
-func newSite(t *testing.T) *site { return newSiteDeflating(t, 0) }
+func newSite(t *testing.T) *site { return newSiteWith(t, siteOptions{}) }
 
-// newSiteDeflating compresses WebSocket messages of so many bytes and more.
-func newSiteDeflating(t *testing.T, from int) *site {
+type siteOptions struct {
+	deflateFrom int  // WebSocket messages of so many bytes and more are compressed
+	secure      bool // TLS, with HTTP/2
+}
+
+func newSiteWith(t *testing.T, o siteOptions) *site {
 	t.Helper()
-	l, err := transporttest.NewLoopback(false)
+	network, err := transporttest.NewLoopback(false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{url: "http://" + l.Addr().String(), findings: make(chan findings, 10)}
-	s.cut = newCutter(t, l.Addr().String())
+	s := &site{url: "http://" + network.Addr().String(), findings: make(chan findings, 10)}
+	s.cut = newCutter(t, network.Addr().String())
+	l := net.Listener(network)
+	if o.secure {
+		s.url = "https://" + network.Addr().String()
+		s.cut.scheme = "https"
+		if l, err = transporttest.NewSecure(network, "h2", "http/1.1"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	run := startDeflating(t, l, transporttest.Setup{}, transport.Options{
 		LoopbackOrigins: true, BarePaths: []string{"/ws/chat/{room}/", "/ws/{room}"}, Pages: s.page,
-	}, poller.New(), from)
+	}, poller.New(), o.deflateFrom)
 	t.Cleanup(run.Stop)
 	return s
 }
@@ -102,6 +114,8 @@ type cutter struct {
 	to string
 	wg sync.WaitGroup
 
+	scheme string // "http" or "https"
+
 	mu    sync.Mutex
 	conns map[net.Conn]struct{} // guarded by mu
 }
@@ -112,7 +126,7 @@ func newCutter(t *testing.T, to string) *cutter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cutter{l: l, to: to, conns: map[net.Conn]struct{}{}}
+	c := &cutter{l: l, to: to, scheme: "http", conns: map[net.Conn]struct{}{}}
 	c.wg.Go(c.accept)
 	t.Cleanup(func() {
 		l.Close()
@@ -122,7 +136,7 @@ func newCutter(t *testing.T, to string) *cutter {
 	return c
 }
 
-func (c *cutter) url() string { return "http://" + c.l.Addr().String() }
+func (c *cutter) url() string { return c.scheme + "://" + c.l.Addr().String() }
 
 func (c *cutter) accept() {
 	for {
@@ -179,7 +193,7 @@ func TestNodeClients(t *testing.T) {
 	modules := nodeModules(t, node, "ws", "eventsource")
 	for _, tt := range compressions {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSiteDeflating(t, tt.from)
+			s := newSiteWith(t, siteOptions{deflateFrom: tt.from})
 			run(t, []string{"NODE_PATH=" + modules}, node, filepath.Join("testdata", "clients.cjs"), s.url, s.cut.url(), tt.extension)
 		})
 	}
@@ -226,7 +240,7 @@ func TestPythonWebsockets(t *testing.T) {
 	}
 	for _, tt := range compressions {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSiteDeflating(t, tt.from)
+			s := newSiteWith(t, siteOptions{deflateFrom: tt.from})
 			run(t, nil, python, filepath.Join("testdata", "client.py"), strings.Replace(s.url, "http", "ws", 1), tt.extension)
 		})
 	}
@@ -255,20 +269,23 @@ func TestChromium(t *testing.T) {
 	go other.Serve(l)
 	t.Cleanup(func() { other.Close() })
 	pages := "http://" + l.Addr().String()
-	packed := newSiteDeflating(t, 1)
+	packed := newSiteWith(t, siteOptions{deflateFrom: 1})
+	secure := newSiteWith(t, siteOptions{secure: true})
 	for _, tt := range []struct {
 		name, page string
 		of         *site
 		extension  string
+		protocol   string
 	}{
-		{"own page", s.url + "/test/browser.html", s, ""},
-		{"another origin", pages + "/test/browser.html", s, ""},
-		{"pages of others", s.url + "/test/harness.html", s, ""},
-		{"compressed", packed.url + "/test/browser.html", packed, "permessage-deflate; server_no_context_takeover; client_no_context_takeover"},
+		{"own page", s.url + "/test/browser.html", s, "", "http/1.1"},
+		{"another origin", pages + "/test/browser.html", s, "", "http/1.1"},
+		{"pages of others", s.url + "/test/harness.html", s, "", "http/1.1"},
+		{"compressed", packed.url + "/test/browser.html", packed, "permessage-deflate; server_no_context_takeover; client_no_context_takeover", "http/1.1"},
+		{"TLS and HTTP2", secure.url + "/test/browser.html", secure, "", "h2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// The page hears of the addresses behind the #, which servers do not see.
-			hash := strings.Join([]string{tt.of.url, tt.of.cut.url(), pages, url.QueryEscape(tt.extension)}, ",")
+			hash := strings.Join([]string{tt.of.url, tt.of.cut.url(), pages, url.QueryEscape(tt.extension), tt.protocol}, ",")
 			found := s.browse(t, chromium, tt.page+"#"+hash)
 			for _, wrong := range found.Wrong {
 				t.Error(wrong)
@@ -301,7 +318,7 @@ func (s *site) browse(t *testing.T, chromium, page string) findings {
 	cmd := exec.CommandContext(ctx, chromium,
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-default-browser-check",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-dev-shm-usage",
-		"--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--mute-audio",
+		"--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--mute-audio", "--ignore-certificate-errors",
 		"--user-data-dir="+t.TempDir(), "--remote-debugging-port=0", page)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -39,7 +39,21 @@ func (e *env) settle() {
 
 // dial connects; the connection is closed with the law.
 func (e *env) dial() (net.Conn, error) {
-	c, err := e.network.Dial(context.Background())
+	return e.keep(e.network.Dial(context.Background()))
+}
+
+// dialFor connects for a pipe of a transport: WebSockets may have a way of their
+// own.
+func (e *env) dialFor(transport string) (net.Conn, error) {
+	if n, ok := e.network.(interface {
+		DialWebSocket(ctx context.Context) (net.Conn, error)
+	}); ok && transport == WS {
+		return e.keep(n.DialWebSocket(context.Background()))
+	}
+	return e.dial()
+}
+
+func (e *env) keep(c net.Conn, err error) (net.Conn, error) {
 	if err == nil {
 		e.mu.Lock()
 		e.conns = append(e.conns, c)

@@ -88,7 +88,7 @@ func (e *env) connect(transport, rooms string, query url.Values) (pipe, error) {
 // send sends a request as it is and opens a pipe on the answer. It is not for
 // polls.
 func (e *env) send(transport, request string) (pipe, error) {
-	nc, err := e.dial()
+	nc, err := e.dialFor(transport)
 	if err != nil {
 		return nil, err
 	}

@@ -73,33 +73,44 @@ func Run(t *testing.T, start Start) {
 
 // RunTCP runs every law that needs no virtual time over TCP with tiny buffers.
 func RunTCP(t *testing.T, start Start) {
-	runTCP(t, slices.DeleteFunc(laws(), func(l law) bool { return l.virtual }), start)
+	runOver(t, realLaws(), start, newTiny)
 }
 
-func runTCP(t *testing.T, laws []law, start Start) {
+// realLaws are those that need no virtual time.
+func realLaws() []law {
+	return slices.DeleteFunc(laws(), func(l law) bool { return l.virtual })
+}
+
+func newTiny(t *testing.T) Network {
+	t.Helper()
+	network, err := NewLoopback(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return network
+}
+
+// runOver runs laws over a network of its own for each.
+func runOver(t *testing.T, laws []law, start Start, newNetwork func(t *testing.T) Network) {
 	each(t, laws, func(t *testing.T, l law, transport string) {
 		before := runtime.NumGoroutine()
-		network, err := NewLoopback(true)
-		if err != nil {
-			t.Fatal(err)
-		}
 		// Registered first, so that it runs last.
 		t.Cleanup(func() { noneLeft(t, before) })
-		runLaw(t, l, transport, network, start, false)
+		runLaw(t, l, transport, newNetwork(t), start, false)
 	})
 }
 
 // RunDeflated runs the laws of WebSocket that need no virtual time over
 // connections on which both sides compress what they can.
 func RunDeflated(t *testing.T, start Start) {
-	some := slices.DeleteFunc(laws(), func(l law) bool { return l.virtual || len(l.on) > 0 && !slices.Contains(l.on, WS) })
+	some := slices.DeleteFunc(realLaws(), func(l law) bool { return len(l.on) > 0 && !slices.Contains(l.on, WS) })
 	for i := range some {
 		some[i].deflate = true
 		if some[i].on == nil || len(some[i].on) > 1 {
 			some[i].on = []string{WS}
 		}
 	}
-	runTCP(t, some, start)
+	runOver(t, some, start, newTiny)
 }
 
 func each(t *testing.T, laws []law, run func(t *testing.T, l law, transport string)) {

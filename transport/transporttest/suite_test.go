@@ -50,6 +50,13 @@ func TestTransportsDeflated(t *testing.T) {
 	}
 }
 
+// TestTransportsTLS runs them over TLS, with HTTP/1.1 and with HTTP/2.
+func TestTransportsTLS(t *testing.T) {
+	transporttest.RunTLS(t, func(t testing.TB, l net.Listener, s transporttest.Setup) transporttest.Running {
+		return start(t, l, s, transport.Options{}, poller.New())
+	})
+}
+
 const pageHeartbeat = "--heartbeat--"
 
 // start starts a server that Stop stops, and with it the poller.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/culvertd/culvert/transport/codes"
+	"github.com/culvertd/culvert/transport/conn"
 )
 
 // gate is a listener that turns connections away while the server is full. It
@@ -16,30 +18,42 @@ import (
 type gate struct {
 	net.Listener
 	full     func() bool
+	tls      *tls.Config // how a refusal is said where the connections are TLS; nil where not
+	tuning   conn.Tuning
 	refusing chan struct{} // a place for each refusal under way
 }
 
 // At most so many connections are being told at once, and for so long; any
 // more are closed without a word.
 const (
-	maxRefusing    = 64
-	refusePatience = time.Second
+	maxRefusing       = 64
+	refusePatience    = time.Second
+	handshakePatience = 3 * time.Second // over TLS, which goes to and fro more often
 )
 
-func newGate(l net.Listener, full func() bool) *gate {
-	return &gate{Listener: l, full: full, refusing: make(chan struct{}, maxRefusing)}
+func newGate(l net.Listener, full func() bool, o Options) *gate {
+	g := &gate{Listener: l, full: full, tuning: o.Tuning, refusing: make(chan struct{}, maxRefusing)}
+	if o.TLS != nil {
+		g.tls = o.TLS.Clone()
+		g.tls.NextProtos = []string{"http/1.1"} // which the refusal is
+	}
+	return g
 }
 
 func (g *gate) Accept() (net.Conn, error) {
 	for {
 		c, err := g.Listener.Accept()
-		if err != nil || !g.full() {
-			return c, err
+		if err != nil {
+			return nil, err
+		}
+		if !g.full() {
+			conn.Tune(c, g.tuning)
+			return c, nil
 		}
 		select {
 		case g.refusing <- struct{}{}:
 			go func() {
-				refuse(c)
+				refuse(c, g.tls)
 				<-g.refusing
 			}()
 		default:
@@ -66,9 +80,13 @@ func tooMany() []byte {
 // that comes before it for nonsense. Afterwards it ends the writing side and
 // reads what still comes: a close with unread bytes would be a reset, which
 // takes the answer away from the client again.
-func refuse(c net.Conn) {
+func refuse(c net.Conn, config *tls.Config) {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(refusePatience))
+	patience := refusePatience
+	if config != nil {
+		c, patience = tls.Server(c, config), handshakePatience
+	}
+	c.SetDeadline(time.Now().Add(patience))
 	if _, err := c.Read(make([]byte, 4<<10)); err != nil {
 		return
 	}

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -12,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/culvertd/culvert/transport/conn"
 )
 
 // How long a client may take. They bound what a client costs that sends or
@@ -41,6 +45,14 @@ type Options struct {
 	// MaxConnections is how many connections there may be; further ones are
 	// answered 503 too_many_connections. 0 means no limit.
 	MaxConnections int
+	// TLS, where it is set, is what every connection speaks; with HTTP/2 where
+	// the client wants it.
+	TLS *tls.Config
+	// Tuning is what all connections are given from their beginning.
+	Tuning conn.Tuning
+	// WriteTimeout is how long an HTTP/2 connection may take nothing of what is
+	// written before it is closed. 0: AnswerTimeout.
+	WriteTimeout time.Duration
 	// TakenOver counts the connections that handlers have taken over
 	// (hijacked) and that still live. It may be nil.
 	TakenOver func() int
@@ -67,6 +79,10 @@ func New(listeners []net.Listener, o Options) *Server {
 		MaxHeaderBytes:    MaxHeaderBytes,
 		ErrorLog:          log.New(&errorLog{o.Logger}, "", 0),
 		ConnState:         s.count,
+		TLSConfig:         o.TLS.Clone(), // net/http changes it
+		// A stream's own deadline cannot end a write on which the whole
+		// connection waits.
+		HTTP2: &http.HTTP2Config{WriteByteTimeout: cmp.Or(o.WriteTimeout, AnswerTimeout)},
 	}
 	return s
 }
@@ -97,11 +113,18 @@ func (s *Server) full() bool {
 func (s *Server) Start() {
 	for _, l := range s.listeners {
 		s.serving.Go(func() {
-			if err := s.http.Serve(newGate(l, s.full)); !errors.Is(err, http.ErrServerClosed) {
+			if err := s.serve(newGate(l, s.full, s.options)); !errors.Is(err, http.ErrServerClosed) {
 				s.failed <- err
 			}
 		})
 	}
+}
+
+func (s *Server) serve(l net.Listener) error {
+	if s.options.TLS != nil {
+		return s.http.ServeTLS(l, "", "") // the certificate is TLSConfig's
+	}
+	return s.http.Serve(l)
 }
 
 // Failed delivers the error of a listener that broke.

@@ -1,8 +1,8 @@
-// What pages of this test share: the addresses behind the # and what is agreed
-// on of the extensions of a WebSocket, a list of checks that run side by side,
-// and the report.
+// What pages of this test share: behind the # the addresses, what is agreed on
+// of the extensions of a WebSocket and the version of HTTP; a list of checks that
+// run side by side, and the report.
 'use strict';
-const [base, cuttable, reportTo, extension] = location.hash.slice(1).split(',');
+const [base, cuttable, reportTo, extension, protocol] = location.hash.slice(1).split(',');
 const wsBase = base.replace('http', 'ws');
 const found = { Done: [], Wrong: [] };
 
