@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -541,7 +542,9 @@ func TestDoctorPage(t *testing.T) {
 		{"holds first bytes", middlebox.Options{HoldFirst: 6000}, "streams_first", ""},
 		{"passes lumps", middlebox.Options{Lumps: 4096}, "streams_lumps", ""},
 		{"batches", middlebox.Options{Batch: 800 * time.Millisecond}, "streams_batched", ""},
-		{"compresses", middlebox.Options{GzipHold: true, Only: notAssets}, "streams_compressed", ""},
+		{"delays what streams", middlebox.Options{Batch: 230 * time.Millisecond, Held: middlebox.Streams}, "streams_late", ""},
+		{"queues", middlebox.Options{}, "queued", "over a WebSocket."},
+		{"compresses", middlebox.Options{GzipHold: true}, "streams_compressed", ""},
 		{"caps responses", middlebox.Options{CapResponse: 3 * second}, "response_cap", ""},
 		{"speaks HTTP/1.0", middlebox.Options{HTTP10: true}, "http10", ""},
 		{"loses answers", middlebox.Options{Loss: 0.5, Seed: 1, LossStatus: 502}, "answers_lost", ""},
@@ -550,30 +553,41 @@ func TestDoctorPage(t *testing.T) {
 		{"blocks methods", middlebox.Options{Methods: []string{"GET", "POST"}}, "methods_blocked", ""},
 		{"blocks POST", middlebox.Options{Methods: []string{"GET", "HEAD"}}, "post_blocked methods_blocked", "Publishing needs a WebSocket"},
 		{"limits addresses and bodies", middlebox.Options{MaxURL: 1000, MaxBody: 2000}, "url_limit body_limit", ""},
-		{"caches", middlebox.Options{Cache: 10 * second, Only: notAssets}, "cached", ""},
+		{"caches", middlebox.Options{Cache: 10 * second}, "cached", ""},
 		{"merges", middlebox.Options{Merge: true}, "merged", ""},
 		{"repeats POST", middlebox.Options{Repeat: middlebox.RepeatPOST}, "repeated", ""},
 		{"is far away", middlebox.Options{Delay: 300 * time.Millisecond}, "slow", ""},
 		{"is thin", middlebox.Options{BytesPerSecond: 20_000}, "thin", ""},
-		{"is a captive portal", middlebox.Options{Answer: middlebox.CaptivePortal(), Only: notAssets}, "portal", "cannot be reached"},
-		{"is busy", middlebox.Options{Answer: middlebox.Busy(503, second, 4), Only: notAssets}, "busy", ""},
+		{"is a captive portal", middlebox.Options{Answer: middlebox.CaptivePortal()}, "portal", "cannot be reached"},
+		{"is busy", middlebox.Options{Answer: middlebox.Busy(503, second, 4)}, "busy", ""},
 		{"changes Host", middlebox.Options{}, "origin", "Publishing needs"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			server := start(t)
-			box, err := middlebox.Start(middlebox.Config{Upstream: strings.TrimPrefix(server.URL, "http://"), Options: tt.o})
+			if tt.want == "queued" {
+				queues(server)
+			}
+			box, err := middlebox.Start(middlebox.Config{Upstream: strings.TrimPrefix(server.URL, "http://")})
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(box.Close)
+			// The page itself gets through, as it does from a browser's cache.
+			behave := func(o middlebox.Options) {
+				if err := box.Set(o); err != nil {
+					t.Fatal(err)
+				}
+				box.Cut()
+			}
 			address := box.URL()
 			if tt.want == "origin" {
 				address = changesHost(t, server)
 			}
 			var wrong []string
 			for range 3 { // a busy machine can look like a bad network
-				if wrong = diagnose(t, b, address, tt.want, tt.verdict, "doctor-"+tt.name); len(wrong) == 0 {
+				behave(middlebox.Options{})
+				if wrong = diagnose(t, b, address, func() { behave(tt.o) }, tt.want, tt.verdict, "doctor-"+tt.name); len(wrong) == 0 {
 					return
 				}
 			}
@@ -582,10 +596,18 @@ func TestDoctorPage(t *testing.T) {
 	}
 }
 
-// diagnose has the page make its tests, and returns what is not as it should be.
-func diagnose(t *testing.T, b *browser, address, want, verdict, picture string) (wrong []string) {
+// diagnose opens the page, lets the network misbehave, has the page make its
+// tests, and returns what is not as it should be.
+func diagnose(t *testing.T, b *browser, address string, misbehave func(), want, verdict, picture string) (wrong []string) {
 	t.Helper()
-	x := b.open(t, address+"/doctor?run&idle=4&wait=5&patience=3", desktop, nil)
+	x := b.open(t, address+"/doctor?idle=4&wait=5&patience=3", desktop, nil)
+	x.until(`document.querySelector("#url").textContent != "URL"`)
+	misbehave()
+	if want == "clear" { // the address can start them, too
+		x.do(`location.search += "&run"`)
+	} else {
+		x.do(`document.querySelector("#start").click()`)
+	}
 	x.untilFor(3*time.Minute, `document.body.dataset.done == "1"`)
 	x.picture(picture)
 	var codes []string
@@ -618,9 +640,16 @@ func diagnose(t *testing.T, b *browser, address, want, verdict, picture string) 
 	return wrong
 }
 
-// notAssets: the page itself gets through, as it does from a browser's cache.
-func notAssets(r *http.Request) bool {
-	return strings.HasPrefix(r.URL.Path, "/doctor/") || strings.HasPrefix(r.URL.Path, "/rooms/")
+// queues makes requests for the same address wait for each other.
+func queues(server *httptest.Server) {
+	var locks sync.Map
+	behind := server.Config.Handler
+	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		lock, _ := locks.LoadOrStore(r.RequestURI, new(sync.Mutex))
+		lock.(*sync.Mutex).Lock()
+		defer lock.(*sync.Mutex).Unlock()
+		behind.ServeHTTP(w, r)
+	})
 }
 
 // changesHost is a proxy in front of the server that names the server and not

@@ -142,12 +142,13 @@ type doctor struct {
 	report Report
 	words  map[string]struct{ Level, Network, Culvert string }
 
-	running   sync.WaitGroup // the tests that wait
-	canPost   bool
-	crowded   bool            // few requests at a time get through
-	websocket bool            // proven, a large frame too
-	flowing   string          // the form of stream that flows best, "" for none
-	lasts     map[string]bool // what outlived the long tests
+	running    sync.WaitGroup // the tests that wait
+	canPost    bool
+	crowded    bool            // few requests at a time get through
+	websocket  bool            // proven, a large frame too
+	flowing    string          // the form of stream that flows best, "" for none
+	firstEvent time.Duration   // how soon one came, at best
+	lasts      map[string]bool // what outlived the long tests
 }
 
 // errHopeless ends a run: there is no use in more tests.

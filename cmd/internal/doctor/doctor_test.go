@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -176,6 +177,7 @@ func TestMisbehaviours(t *testing.T) {
 		{"holds first bytes", middlebox.Options{HoldFirst: 6000}, "streams_first", ""},
 		{"passes lumps", middlebox.Options{Lumps: 4096}, "streams_lumps", ""},
 		{"batches", middlebox.Options{Batch: 800 * time.Millisecond}, "streams_batched", ""},
+		{"delays what streams", middlebox.Options{Batch: 230 * time.Millisecond, Held: middlebox.Streams}, "streams_late", "websocket"},
 		{"compresses", middlebox.Options{GzipHold: true}, "streams_compressed", ""},
 		{"caps responses", middlebox.Options{CapResponse: 4 * second}, "response_cap", "websocket"},
 		{"caps responses and holds them", middlebox.Options{CapResponse: 4 * second, Hold: middlebox.HoldResponse}, "poll_cut", "websocket"},
@@ -209,6 +211,50 @@ func TestMisbehaviours(t *testing.T) {
 			}
 			t.Error(strings.Join(wrong, "\n"))
 		})
+	}
+}
+
+// TestQueued: requests for the same address may have to wait for each other.
+func TestQueued(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	t.Parallel()
+	var locks sync.Map
+	server := serve(t)
+	behind := server.Config.Handler
+	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		lock, _ := locks.LoadOrStore(r.RequestURI, new(sync.Mutex))
+		lock.(*sync.Mutex).Lock()
+		defer lock.(*sync.Mutex).Unlock()
+		behind.ServeHTTP(w, r)
+	})
+	var wrong []string
+	for range 3 { // a busy machine can look like a bad network
+		if wrong = misjudged(examine(t, quick(server.URL)), "queued", "websocket"); len(wrong) == 0 {
+			return
+		}
+	}
+	t.Error(strings.Join(wrong, "\n"))
+}
+
+// TestForeignRefusal: a status is not enough to know who refuses a handshake.
+func TestForeignRefusal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	t.Parallel()
+	server := serve(t)
+	behind := server.Config.Handler
+	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			http.Error(w, "not here", http.StatusUpgradeRequired)
+			return
+		}
+		behind.ServeHTTP(w, r)
+	})
+	if r := examine(t, quick(server.URL)); !r.Has("ws_refused") || r.Has("ws_stripped") {
+		t.Errorf("%+v", r.Findings)
 	}
 }
 

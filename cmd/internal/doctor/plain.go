@@ -137,9 +137,13 @@ func (d *doctor) repeat(ctx context.Context) {
 			d.find("cached")
 			return Note, "answered with a kept answer"
 		}
-		if d.merges(ctx) {
+		switch d.atOnce(ctx) {
+		case merged:
 			d.find("merged")
 			return Note, "two at a time are taken for one"
+		case queued:
+			d.find("queued")
+			return Note, "two at a time wait for each other"
 		}
 		return Good, "each gets an answer of its own"
 	})
@@ -215,22 +219,46 @@ func (d *doctor) arrived(ctx context.Context, room string) (map[int]int, bool) {
 	return nil, false
 }
 
-// merges finds whether two requests for one address, the second while the first
-// one waits, are taken for one.
-func (d *doctor) merges(ctx context.Context) bool {
-	path := d.once("/doctor/echo?wait=1000")
-	var ids [2]string
-	var both sync.WaitGroup
-	for i := range ids {
-		both.Go(func() {
-			if pause(ctx, time.Duration(i)*300*time.Millisecond) {
-				e, _ := readEcho(d.ask(ctx, d.o.Patience+time.Second, http.MethodGet, path, ""), path)
-				ids[i] = e.ID
-			}
-		})
+// What becomes of two requests for one address at the same time.
+type pair int
+
+const (
+	apart pair = iota
+	merged
+	queued
+)
+
+// atOnce makes two requests for one address, the second while the first one
+// waits.
+func (d *doctor) atOnce(ctx context.Context) pair {
+	const wait = time.Second
+	for try := range 2 {
+		path := d.once(fmt.Sprintf("/doctor/echo?wait=%d", wait.Milliseconds()))
+		var ids [2]string
+		var took [2]time.Duration
+		var both sync.WaitGroup
+		for i := range ids {
+			both.Go(func() {
+				if pause(ctx, time.Duration(i)*300*time.Millisecond) {
+					a := d.ask(ctx, d.o.Patience+wait, http.MethodGet, path, "")
+					e, _ := readEcho(a, path)
+					ids[i], took[i] = e.ID, a.took
+				}
+			})
+		}
+		both.Wait()
+		switch {
+		case ids[0] == "" || ids[1] == "":
+			return apart
+		case ids[0] == ids[1]:
+			return merged
+		case took[1]-took[0] < wait/2:
+			return apart
+		case try == 1: // once may be chance
+			return queued
+		}
 	}
-	both.Wait()
-	return ids[0] != "" && ids[0] == ids[1]
+	return apart
 }
 
 // pause waits, and returns false where ctx ended first.

@@ -143,7 +143,7 @@ func (d *doctor) sockets(ctx context.Context) {
 func (d *doctor) noHandshake(resp *http.Response, err error) string {
 	var refused *connectError
 	switch {
-	case resp != nil && resp.StatusCode == http.StatusUpgradeRequired:
+	case resp != nil && resp.StatusCode == http.StatusUpgradeRequired && serverSays(resp, "upgrade_required"):
 		d.find("ws_stripped")
 		return "the upgrade is removed"
 	case resp != nil:
@@ -159,6 +159,13 @@ func (d *doctor) noHandshake(resp *http.Response, err error) string {
 		d.find("ws_failed", "error", reason(err))
 	}
 	return reason(err)
+}
+
+// serverSays reports whether an answer is Culvert's own, with this code, and not
+// that of something on the way.
+func serverSays(resp *http.Response, code string) bool {
+	var body struct{ Error struct{ Code string } }
+	return json.NewDecoder(resp.Body).Decode(&body) == nil && body.Error.Code == code
 }
 
 func (d *doctor) skip(id, title string) {

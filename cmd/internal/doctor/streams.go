@@ -214,6 +214,9 @@ func (d *doctor) probe(ctx context.Context, f form, params string) (flow, string
 	case second.Sub(first) < together:
 		return batched, "events arrive together"
 	}
+	if took := first.Sub(began); d.firstEvent == 0 || took < d.firstEvent {
+		d.firstEvent = took
+	}
 	return flows, fmt.Sprintf("flows, first event after %d ms", first.Sub(began).Milliseconds())
 }
 
@@ -244,6 +247,11 @@ func (d *doctor) judgeStreams(outcome map[string]flow, why string) {
 		if kinds[c.kind] && (len(good) == 0 || c.kind != held && c.kind != bodyHeld) {
 			d.find(c.code)
 		}
+	}
+	// Much later than a connection takes to open and an answer to come, in every
+	// form.
+	if late := d.firstEvent - d.rtt; len(good) > 0 && late > 3*d.rtt+150*time.Millisecond {
+		d.find("streams_late", "ms", late.Milliseconds())
 	}
 	if len(good) > 0 && len(bad) > 0 && d.canPost {
 		d.find("streams_differ", "good", strings.Join(good, " and "), "bad", strings.Join(bad, " and "))

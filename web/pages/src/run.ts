@@ -31,6 +31,7 @@ export class Run {
   websocket = false; // proven, a large frame too
   websocketLasts = false;
   flowing?: Form; // the form of a stream that flows best
+  firstEvent = Infinity; // how soon one came on a stream, at best
   /** When the last of the tests that wait will have ended. */
   until = 0;
 

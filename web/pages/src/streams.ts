@@ -33,6 +33,9 @@ export async function streams(run: Run) {
   // Held in some forms only is told by the difference.
   if (!good.length && kinds.has("bodyHeld")) report.find("streams_body_held");
   if (!good.length && kinds.has("held")) report.find("streams_held");
+  // Much later than a connection takes to open and an answer to come, in every form.
+  const late = run.firstEvent - run.rtt;
+  if (good.length && late > 3 * run.rtt + 150) report.find("streams_late", { ms: Math.round(late) });
   if (good.length && bad.length && run.canPost) report.find("streams_differ", { good: good.join(" and "), bad: bad.join(" and ") });
   if (!good.length && kinds.size == 1 && kinds.has("refused")) report.find("streams_refused", { error: why || "POST" });
 }
@@ -71,6 +74,7 @@ async function probe(run: Run, form: Form, params: string): Promise<[Outcome, st
     if (second === undefined) return ["lumps", "after the first event nothing comes"];
     // They were sent 300 ms apart.
     if (second - first < 100) return ["batched", "events arrive together"];
+    run.firstEvent = Math.min(run.firstEvent, first - began);
     return ["flows", "flows, first event after " + Math.round(first - began) + " ms"];
   } finally {
     flow.close();
