@@ -4,6 +4,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -52,6 +53,12 @@ func (e *entry) size() int {
 	return overhead
 }
 
+// encoders are buffers in which frames are put together.
+var encoders = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxEncoder is the largest buffer that is kept for the next frame.
+const maxEncoder = 64 << 10
+
 // frame returns the entry's wire form, encoding it the first time; what it
 // takes is added to held. Two callers at once may both encode; one result is
 // kept.
@@ -59,9 +66,12 @@ func (e *entry) frame(form int, f Framing, held *atomic.Int64) []byte {
 	if p := e.wire[form].Load(); p != nil {
 		return *p
 	}
-	b := f.Append(nil, &e.ev)
-	if cap(b) > 2*len(b) {
-		b = append(make([]byte, 0, len(b)), b...) // what is not counted is not kept
+	// What is not counted is not kept: the frame is copied to its size.
+	buf := encoders.Get().(*[]byte)
+	*buf = f.Append((*buf)[:0], &e.ev)
+	b := append(make([]byte, 0, len(*buf)), *buf...)
+	if cap(*buf) <= maxEncoder {
+		encoders.Put(buf)
 	}
 	if !e.wire[form].CompareAndSwap(nil, &b) {
 		return *e.wire[form].Load()

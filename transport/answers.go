@@ -32,6 +32,24 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) // A client that is gone can be told nothing.
 }
 
+// shortAnswer is up to which size net/http makes the Content-Length itself, and
+// cheaper: in its buffer an answer is whole before its head goes out.
+const shortAnswer = 2048
+
+// writePublished answers a publish as writeJSON does, for a method that has a
+// body in its answer.
+func writePublished(w http.ResponseWriter, status int, body []byte) {
+	if len(body) > shortAnswer {
+		writeJSON(w, status, body)
+		return
+	}
+	h := w.Header()
+	h["Content-Type"] = typeJSON
+	h["Cache-Control"] = noStore
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
 // room is the one room in the path, or an answer.
 func (s *Server) room(c *gin.Context) (string, bool) {
 	room := c.Param("rooms")

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -14,9 +13,10 @@ import (
 )
 
 // scratch is what one publish needs for a moment and the next one can use
-// again: the body as it came, and the answer.
+// again: the body as it came, what it asks for, and the answer.
 type scratch struct {
 	body, answer []byte
+	batch        [1]hub.Publish
 }
 
 // maxScratch is the largest buffer that is kept for the next publish.
@@ -26,6 +26,7 @@ func (s *Server) takeScratch() *scratch { return s.scratch.Get().(*scratch) }
 
 func (s *Server) giveScratch(sc *scratch) {
 	if cap(sc.body) <= maxScratch && cap(sc.answer) <= maxScratch {
+		clear(sc.batch[:]) // it must not keep the message alive
 		s.scratch.Put(sc)
 	}
 }
@@ -34,16 +35,16 @@ func (s *Server) giveScratch(sc *scratch) {
 func (s *Server) publishOne(c *gin.Context) {
 	sc := s.takeScratch()
 	defer s.giveScratch(sc)
-	batch := make([]hub.Publish, 1)
+	batch := sc.batch[:]
 	if e := s.parsePublish(c, sc, &batch[0]); e != nil {
 		e.WriteHTTP(c.Writer)
 		return
 	}
 	// A client that goes away does not stop its publish half-way: it will want
 	// to know what became of it.
-	ctx, cancel := context.WithTimeout(context.Background(), s.o.PublishTimeout)
+	ctx := newDeadline(s.o.PublishTimeout)
 	result := &s.hub.Publish(ctx, batch)[0]
-	cancel()
+	ctx.end()
 	if result.Err != nil {
 		e := publish.Failed(result.Err, batch[0].Key)
 		s.faults.note(c.Request, e, result.Err)
@@ -53,7 +54,7 @@ func (s *Server) publishOne(c *gin.Context) {
 	sc.answer = append(sc.answer[:0], '{')
 	sc.answer = wire.AppendPublished(sc.answer, batch[0].Room, batch[0].ID, result)
 	sc.answer = append(sc.answer, '}', '\n')
-	writeJSON(c.Writer, publish.Status(result), sc.answer)
+	writePublished(c.Writer, publish.Status(result), sc.answer)
 }
 
 // parsePublish reads what POST /rooms/{room} wants published.
@@ -118,13 +119,14 @@ func (s *Server) publishMany(c *gin.Context) {
 		e.WriteHTTP(c.Writer)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.o.PublishTimeout)
-	defer cancel()
+	defer b.Free()
+	ctx := newDeadline(s.o.PublishTimeout)
+	defer ctx.end()
 	if fault := b.Run(ctx, s.hub); fault != nil {
 		s.faults.note(c.Request, codes.From(fault), fault)
 	}
 	sc.answer = append(sc.answer[:0], '{')
 	sc.answer = b.AppendResults(sc.answer)
 	sc.answer = append(sc.answer, '}', '\n')
-	writeJSON(c.Writer, http.StatusOK, sc.answer)
+	writePublished(c.Writer, http.StatusOK, sc.answer)
 }

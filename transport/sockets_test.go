@@ -102,3 +102,20 @@ func TestPublishOutlivesItsClient(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+// Every answer to a publish has its length, whoever counts it.
+func TestPublishAnswersHaveALength(t *testing.T) {
+	server := httptest.NewServer(newService(t, Options{}))
+	defer server.Close()
+	for n := range 40 {
+		body := strings.Repeat("{\"room\":\"a\",\"data\":1}\n", n)
+		path, status := "/publish", http.StatusOK
+		if n == 0 {
+			path, body, status = "/rooms/a", "1", http.StatusCreated
+		}
+		resp, answer := raw(t, server, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body))
+		if resp.StatusCode != status || resp.ContentLength != int64(len(answer)) || len(resp.TransferEncoding) > 0 {
+			t.Fatalf("%d messages: status %d, Content-Length %d of %d, %v", n, resp.StatusCode, resp.ContentLength, len(answer), resp.TransferEncoding)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/transport/codes"
@@ -71,8 +72,31 @@ type refusal struct {
 // Len is the number of messages.
 func (b *Batch) Len() int { return len(b.publish) + len(b.refused) }
 
+// places are what batches were put together in, empty.
+var places = sync.Pool{New: func() any { return new([]hub.Publish) }}
+
+// maxPlaces is the most messages for which a place is kept.
+const maxPlaces = 1000
+
 // expect makes place for so many messages.
-func (b *Batch) expect(n int) { b.publish = make([]hub.Publish, 0, n) }
+func (b *Batch) expect(n int) {
+	if place := places.Get().(*[]hub.Publish); cap(*place) >= n {
+		b.publish = *place
+	} else {
+		b.publish = make([]hub.Publish, 0, n)
+	}
+}
+
+// Free lets the next batch use this one's memory, when nothing is wanted of it
+// any more. It is then empty.
+func (b *Batch) Free() {
+	place := b.publish[:0]
+	clear(b.publish)
+	*b = Batch{}
+	if 0 < cap(place) && cap(place) <= maxPlaces {
+		places.Put(&place)
+	}
+}
 
 // Add adds one message; one that is not in order gets its error as its result.
 func (b *Batch) Add(it *Item, defaultRoom string, l Limits) {

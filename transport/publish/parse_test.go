@@ -310,6 +310,27 @@ func TestDataHasItsSize(t *testing.T) {
 	}
 }
 
+// A message of a batch costs the memory that it will live in, and nothing else.
+func TestParseAllocates(t *testing.T) {
+	lines := []byte(strings.Repeat(`{"room":"room","data":{"text":"hello"}}`+"\n", 100))
+	array := []byte("[" + strings.TrimSuffix(strings.Repeat(`{"room":"room","data":{"text":"hello"}},`, 100), ",") + "]")
+	for name, parse := range map[string]func() (Batch, *codes.Error){
+		"lines": func() (Batch, *codes.Error) { return ParseLines(lines, Limits{}) },
+		"array": func() (Batch, *codes.Error) { return ParseBatch(array, Limits{}) },
+	} {
+		n := testing.AllocsPerRun(20, func() {
+			b, e := parse()
+			if e != nil || b.Len() != 100 {
+				t.Fatal(e)
+			}
+			b.Free()
+		})
+		if n > 110 {
+			t.Errorf("%s: %v allocations for 100 messages", name, n)
+		}
+	}
+}
+
 func BenchmarkParseLines(b *testing.B) {
 	for _, rooms := range []int{1, 100} {
 		b.Run(fmt.Sprintf("rooms=%d", rooms), func(b *testing.B) {

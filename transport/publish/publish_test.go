@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -280,6 +281,34 @@ func BenchmarkData(b *testing.B) {
 	for b.Loop() {
 		if _, e := Data(body, true); e != nil {
 			b.Fatal(e)
+		}
+	}
+}
+
+// A batch that is put together in the memory of one before has nothing of it.
+func TestFree(t *testing.T) {
+	for n := range 20 {
+		body := fmt.Sprintf(`[{"room":"a","data":%d,"key":"k","ephemeral":true},{"room":"b","data":1},{}]`, n)
+		if n%2 == 1 {
+			body = fmt.Sprintf(`[{"room":"c","data":%d}]`, n)
+		}
+		b, e := ParseBatch([]byte(body), Limits{})
+		if e != nil {
+			t.Fatal(e)
+		}
+		h := &fakeHub{}
+		_ = b.Run(context.Background(), h)
+		want := hub.Publish{Room: "c", ID: "id1", Data: fmt.Append(nil, n)}
+		if n%2 == 0 {
+			want.Room, want.Key, want.Ephemeral, want.Fingerprint = "a", "k", true, hub.FingerprintOf(want.Data, true)
+		}
+		if got := b.publish[0]; !reflect.DeepEqual(got, want) || b.Len() != 3-2*(n%2) {
+			t.Fatalf("%d: %+v, want %+v", n, got, want)
+		}
+		kept := b.publish
+		b.Free()
+		if !reflect.DeepEqual(kept[0], hub.Publish{}) || b.Len() != 0 || string(b.AppendResults(nil)) != `"results":[]` {
+			t.Fatalf("%d: kept %+v", n, kept[0])
 		}
 	}
 }

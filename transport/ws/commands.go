@@ -129,6 +129,7 @@ func (c *connection) publishMany(ctx context.Context, cmd *command) *codes.Error
 	if e != nil {
 		return e
 	}
+	defer batch.Free()
 	if err := batch.Run(ctx, c.h.o.Hub); err != nil {
 		c.fault(codes.From(err), err)
 	}

@@ -150,25 +150,28 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func boundBody(next http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.Body != http.NoBody {
-			control := http.NewResponseController(w)
-			if control.SetReadDeadline(time.Now().Add(limit)) == nil {
-				r.Body = &boundedBody{ReadCloser: r.Body, done: func() { control.SetReadDeadline(time.Time{}) }}
+			if setReadDeadline(w, time.Now().Add(limit)) == nil {
+				r.Body = &boundedBody{ReadCloser: r.Body, w: w}
 			}
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
+func setReadDeadline(w http.ResponseWriter, t time.Time) error {
+	return http.NewResponseController(w).SetReadDeadline(t)
+}
+
 type boundedBody struct {
 	io.ReadCloser
-	done func()
+	w http.ResponseWriter // nil once the body is here
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF && b.done != nil {
-		b.done()
-		b.done = nil
+	if err == io.EOF && b.w != nil {
+		setReadDeadline(b.w, time.Time{})
+		b.w = nil
 	}
 	return n, err
 }
