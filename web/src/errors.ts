@@ -34,7 +34,7 @@ export function parse(text: any): any {
 }
 
 /** Something answered that is not Culvert: a captive portal, a proxy, half an answer. */
-export const foreign = (more?: More) => new CulvertError("bad_answer", "an answer that is not Culvert's" + (more ? ", HTTP status " + more.status : ""), more);
+export const foreign = (more?: More) => new CulvertError("bad_answer", "not Culvert's answer" + (more ? ", status " + more.status : ""), more);
 
 /** The error object of an answer, reply or frame: {"code","message","allowed","retry_after_ms"}. */
 export function told(o: any, more?: More): CulvertError | undefined {

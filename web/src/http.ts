@@ -54,7 +54,7 @@ export class Http {
       return String(await this.known);
     } catch (e) {
       this.known = undefined;
-      throw new CulvertError("token_failed", "the token function failed: " + ((e as any) || {}).message);
+      throw new CulvertError("token_failed", "no token: " + asError(e).message);
     }
   }
 

@@ -7,12 +7,7 @@ import { Timers, backoff } from "./timer";
 
 /** A message that was not answered yet. */
 interface Item {
-  room: string;
-  /** The data as JSON. */
-  data: string;
-  key: string;
-  ephemeral: boolean;
-  /** The whole as an element of a batch. */
+  /** As an element of a batch. */
   text: string;
   ok: (p: api.Published) => void;
   no: (e: CulvertError) => void;
@@ -47,7 +42,6 @@ const insistence = 3000;
  */
 export class Queue {
   private items: Item[] = [];
-  private bytes = 0;
   private flight?: Item[];
   private attempt = 0;
   /** Messages of a batch: as many as the path takes. */
@@ -72,16 +66,14 @@ export class Queue {
       try {
         data = JSON.stringify(value);
       } catch (e) {}
-      if (data === undefined) return refuse("bad_json", "the data is not JSON");
+      if (data === undefined) return refuse("bad_json", "not JSON");
       const { messages = 1000, bytes = 1 << 20 } = this.bounds;
-      if (data.length > messageBytes) return refuse("message_too_large", "the message is too large");
-      if (this.items.length >= messages || this.bytes + data.length > bytes)
-        return refuse("queue_full", "too much waits to be published");
+      if (data.length > messageBytes) return refuse("message_too_large", "too large");
+      if (this.items.length >= messages || this.items.reduce((sum, item) => sum + item.text.length, data.length) > bytes)
+        return refuse("queue_full", "too much waits");
       const key = o.key == null ? this.prefix + ++this.count : String(o.key);
-      const ephemeral = !!o.ephemeral;
-      const head = JSON.stringify({ room, key, ephemeral: ephemeral || undefined });
-      this.bytes += data.length;
-      this.items.push({ room, data, key, ephemeral, text: head.slice(0, -1) + ',"data":' + data + "}", ok, no });
+      const head = JSON.stringify({ room, key, ephemeral: o.ephemeral ? true : undefined });
+      this.items.push({ text: head.slice(0, -1) + ',"data":' + data + "}", ok, no });
     });
     // Who does not care for the result does not care for its error either.
     added.catch(() => {});
@@ -163,11 +155,7 @@ export class Queue {
   }
 
   private remove(item: Item) {
-    const i = this.items.indexOf(item);
-    if (i >= 0) {
-      this.items.splice(i, 1);
-      this.bytes -= item.data.length;
-    }
+    this.items = this.items.filter((other) => other != item);
   }
 
   private refuse(item: Item, e: CulvertError) {
@@ -181,7 +169,6 @@ export class Queue {
     if (!e) return;
     this.flight = undefined;
     this.timers.clearAll();
-    this.bytes = 0;
     this.items.splice(0).forEach((item) => item.no(e));
   }
 }

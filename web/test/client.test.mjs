@@ -85,6 +85,19 @@ test("the forms of streams are tried in turn, and remembered", async () => {
   assert.ok(again.network.log[0].text.startsWith("WS") && again.network.log[1].at == 0, "the WebSocket is tried all the same, and no request waits for it");
 });
 
+test("lumps of 4 KB, and messages that push them out", async () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const w = start({ seed, setUp: ({ network, server }) => ((network.ws = "refuse"), (network.stream = () => "lumps"), (server.history = 1e5)) });
+    const every = 10 + 300 * w.clock.random();
+    const size = 100 + 600 * w.clock.random();
+    for (let at = 0; at < 60e3; at += every) w.clock.setTimeout(() => w.server.publish({ room: "lobby", data: "x".repeat(size) }), at);
+    await w.clock.run(70e3);
+    assert.equal(w.got.at(-1).offset, w.server.room("lobby").messages.length);
+    assert.ok(!w.states.some((s) => s.transport == "sse"), "seed " + seed + ": taken for a stream");
+    w.client.close();
+  }
+});
+
 test("nothing but complete answers: polls, and few probes", async () => {
   const w = start({
     setUp: ({ network }) => {

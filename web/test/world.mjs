@@ -308,7 +308,7 @@ export class Network {
   on = true;
   /** "ok", "refuse", "error" (refused, without a close event), "swallow" (no answer), "dead" (opens, and no frame passes). */
   ws = "ok";
-  /** "good", "held", "batched", "refuse"; a function of (method, accept). */
+  /** "good", "held", "batched", "lumps" (of 4 KB), "refuse"; a function of (method, accept). */
   stream = () => "good";
   /** Answers of the path's own: (request) => {status, body, headers} or "lost" (done, and the answer lost) or "twice". */
   plain = () => null;
@@ -380,7 +380,7 @@ export class Network {
       this.open.add(conn);
       gone.push(() => this.open.delete(conn));
       const res = await (this.cap ? Promise.race([go(), clock.sleep(this.cap).then(() => ({ status: 504, body: "<html>" }))]) : go());
-      if (res.stream && res.status == 200) return this.streamed(res.stream, method, accept, gone);
+      if (res.stream && res.status == 200) return this.streamed(res.stream, method, accept, gone, +params.pad);
       this.open.delete(conn);
       if (conn.frozen) await new Promise(() => {});
       await clock.sleep(this.delay);
@@ -390,7 +390,7 @@ export class Network {
     return Promise.race([passes(), aborted]);
   }
 
-  streamed(start, method, accept, gone) {
+  streamed(start, method, accept, gone, pad) {
     const { clock } = this;
     const mode = this.stream(method, accept);
     if (mode == "refuse") return response(403, {}, "<html>");
@@ -407,9 +407,17 @@ export class Network {
         wake();
       }, this.delay);
     let held = [];
+    let lump = "";
     const write = (m) => {
       const text = ": x\nid: 1\nevent: " + m.type + "\ndata: " + JSON.stringify(m) + "\n\n";
       if (mode == "held" || this.swallow(m)) return;
+      if (mode == "lumps") {
+        lump += text;
+        // White space behind the first event.
+        if (m.type == "hello") lump += " ".repeat(pad) + "\n";
+        for (; lump.length >= 4096; lump = lump.slice(4096)) push(lump.slice(0, 4096));
+        return;
+      }
       if (mode != "batched") return push(text);
       held.push(text);
       if (held.length == 1) clock.setTimeout(() => (push(held.join("")), (held = [])), 500);
