@@ -1,0 +1,116 @@
+import type * as api from "./api";
+import { CulvertError, asError } from "./errors";
+import type { Pipe } from "./pipe";
+import { Reading, none } from "./reading";
+import type { Ws } from "./ws";
+
+/** Whether what is in use still carries: by its heartbeats, by what becomes of publishes, and when the page wakes up. */
+export abstract class Liveness extends Reading {
+  /** Better transports have been tried. */
+  protected climbed?: boolean;
+  /** How often they were tried again. */
+  protected probe = 0;
+  protected checking?: boolean;
+  /** Why the better transports are not in use. */
+  protected why: { [name: string]: string } = {};
+
+  /** Tries what is better than what there is. */
+  protected abstract climb(demoted?: boolean): void;
+
+  protected watch() {
+    const { active } = this;
+    if (!active || active == this.poller) return this.timers.clear("watch");
+    const due = () => active.heard + active.heartbeat * 1000 + Math.max(3 * this.http.rtt, 2000) - this.env.now();
+    this.timers.set("watch", Math.max(due(), 10), () => {
+      if (active != this.active) return;
+      if (due() > 0) this.watch();
+      else this.check("silent for " + Math.round((this.env.now() - active.heard) / 1000) + " s");
+    });
+  }
+
+  /**
+   * Races a poll against the pipe in use: if the poll is answered and the pipe has said nothing (or what `fine` asks
+   * for is not so), it is lost.
+   */
+  protected async check(why: string, fine?: () => boolean, hurry?: boolean) {
+    const pipe = this.active;
+    if (!pipe || this.checking || this.over) return;
+    if (pipe == this.poller) return this.poller.again();
+    const { env } = this;
+    const began = env.now();
+    const well = fine || (() => pipe.heard > began);
+    this.checking = true;
+    if (pipe.kind == "websocket") (pipe as Ws).command({ type: "ping" }).catch(none);
+    let error: CulvertError | undefined;
+    try {
+      await this.pollOnce(0, 5000 + this.http.patience);
+    } catch (e) {
+      error = asError(e);
+    }
+    // A poll may be faster than a pong.
+    if (!error && !hurry && !well()) await this.pause("grace", Math.max(2 * this.http.rtt, 300) + began - env.now());
+    this.checking = false;
+    if (pipe != this.active || this.over) return;
+    if (well()) this.watch();
+    else if (error && error.final) this.fail(error);
+    else this.lose(pipe, why, !error);
+  }
+
+  /** A pipe in use is given up. */
+  protected lose(pipe: Pipe, why: string, reachable: boolean) {
+    pipe.close();
+    this.active = undefined;
+    this.why[pipe.kind] = why;
+    if (reachable) this.habits.died(pipe, true, this.env.now());
+    this.start(why, 0);
+  }
+
+  /** The network may be another one, or time has passed unseen. */
+  protected wake(reason: string) {
+    const { active } = this;
+    if (this.over || !this.rooms.size) return;
+    if (reason == "online" || reason == "change") {
+      this.habits.forgive();
+      this.probe = 0;
+      this.climbed = false;
+    }
+    if (!active) {
+      if (this.timers.has("retry")) this.start(reason);
+    } else if (active.kind != "sse") {
+      this.check(reason);
+    } else if (active.heard + 5000 < this.env.now()) {
+      // A stream cannot be asked whether it is there.
+      this.renew();
+    }
+    if (active && active.kind != "websocket" && !this.climbed) this.climb(true);
+  }
+
+  // Publishes
+
+  send(list: string) {
+    if (this.uses("websocket")) return (this.active as Ws).text((ref) => '{"type":"publish","ref":' + ref + ',"messages":' + list + "}");
+    return this.active || !this.rooms.size ? this.http.json("/publish", "", list) : undefined;
+  }
+
+  unanswered(answered: () => boolean) {
+    this.check("a publish was not answered", this.uses("websocket") ? answered : undefined);
+  }
+
+  /** What was published into a room that is read must come through. */
+  acknowledged(p: api.Published) {
+    const room = this.rooms.get(p.room);
+    const pipe = this.active;
+    if (!room || !pipe || p.offset == null || this.timers.has("check")) return;
+    this.timers.set("check", (this.env.now() - this.http.hedged < 1000 ? 300 : 1000) + 2 * this.http.rtt, () => {
+      if (pipe == this.active && !room.passed(p)) this.check("a message did not come through", undefined, true);
+    });
+  }
+
+  protected pause(name: string, ms: number) {
+    return new Promise<void>((done) => this.timers.set(name, ms, done));
+  }
+
+  protected uses(kind: api.Transport) {
+    return !!this.active && this.active.kind == kind;
+  }
+}

@@ -1,0 +1,260 @@
+import type * as api from "./api";
+import type { Reconnect } from "./codes";
+import { Place, parseCursor } from "./cursor";
+import { Emitter } from "./emitter";
+import { Env, environment, params, unique } from "./env";
+import { CulvertError, asError, foreign, told } from "./errors";
+import { Habits } from "./habits";
+import { Http } from "./http";
+import type { Envelope, Owner, Pipe } from "./pipe";
+import { Poller, Polled } from "./poll";
+import { Queue, Sender } from "./queue";
+import { Room, Rooms, Took } from "./room";
+import { Timers } from "./timer";
+import type { Ws } from "./ws";
+
+/** Longer places go into bodies and commands: some paths refuse URLs of more than 2 KB. */
+export const urlLimit = 1500;
+
+export const none = () => {};
+
+/**
+ * The rooms, and how what pipes bring gets to them. The rooms' places and the unanswered publishes are all the state of a
+ * connection, so that any pipe can take over from any other.
+ */
+export abstract class Reading extends Emitter implements Owner, Polled, Rooms, Sender {
+  state: api.State = "idle";
+  readonly env: Env;
+  readonly http: Http;
+  readonly habits: Habits;
+  readonly queue: Queue;
+  readonly rooms = new Map<string, Room>();
+  readonly id: string;
+
+  /** What carries messages now, and has shown that it does. */
+  protected active?: Pipe;
+  /** The WebSocket that is being tried. */
+  protected ws?: Ws;
+  protected poller: Poller;
+  protected timers: Timers;
+
+  private post?: boolean;
+  private changing?: boolean;
+
+  constructor(url: string, options: api.Options) {
+    super();
+    const env = (this.env = environment(options));
+    this.http = new Http(env, options, url);
+    this.id = options.client || unique(env).slice(0, 20);
+    this.timers = new Timers(env);
+    this.habits = new Habits(env, "culvert " + this.http.base);
+    this.poller = new Poller(this, this.http, this.habits);
+    this.queue = new Queue(this, this.http, options.queue || {});
+  }
+
+  // What is done elsewhere.
+
+  abstract send(list: string): Promise<any> | undefined;
+  abstract unanswered(answered: () => boolean): void;
+  abstract acknowledged(p: api.Published): void;
+  abstract proven(pipe: Pipe): void;
+  abstract ended(pipe: Pipe, error: CulvertError, isTold?: boolean, reconnect?: Reconnect): void;
+  abstract pollWorked(): boolean;
+  abstract pollFailed(error: CulvertError, again: boolean): void;
+  /** Tries everything, from nothing. */
+  protected abstract start(reason: string, pollAfter?: number): void;
+  /** Opens another pipe of the kind in use, which takes over when it is proven. */
+  protected abstract renew(): void;
+  protected abstract dropAll(): void;
+  /** The server refused for good. */
+  protected abstract fail(error: CulvertError): void;
+
+  protected get over() {
+    return this.state == "closed" || this.state == "failed";
+  }
+
+  // Rooms
+
+  room(name: string, options: api.RoomOptions = {}): Room {
+    if (!/^(?!\.\.?$)[\w.~:@-]{1,200}$/.test(name))
+      throw new CulvertError("bad_room", "not a room name", { final: true, allowed: "1-200 bytes of A-Z a-z 0-9 . _ ~ : @ -" });
+    if (this.state == "closed") throw new CulvertError("closed", "closed");
+    let room = this.rooms.get(name);
+    if (!room) {
+      room = new Room(this, name, options);
+      this.rooms.set(name, room);
+      this.changed();
+    }
+    return room;
+  }
+
+  leave(room: Room) {
+    this.rooms.delete(room.name);
+    room.end();
+    for (const pipe of [this.ws, this.active]) {
+      if (pipe && pipe.kind == "websocket" && (pipe as Ws).joined.delete(room.name)) (pipe as Ws).command({ type: "unsubscribe", room: room.name }).catch(none);
+    }
+    this.changed();
+  }
+
+  /** There are other rooms now; those asked for in one go are read together. */
+  protected changed() {
+    if (this.changing) return;
+    this.changing = true;
+    Promise.resolve().then(() => {
+      this.changing = false;
+      if (this.over) return;
+      if (!this.rooms.size) {
+        this.dropAll();
+        return this.start("");
+      }
+      if (this.state == "idle") return this.start("the first room");
+      if (this.ws && this.ws.open) this.join(this.ws);
+      const { active } = this;
+      if (active && active.kind == "websocket") this.join(active as Ws);
+      else if (active && active.kind == "sse") this.renew();
+      else this.poller.again();
+    });
+  }
+
+  publish(room: string, data: unknown, o?: api.PublishOptions) {
+    return this.queue.add(room, data, o);
+  }
+
+  // What there is to read
+
+  /** Parameters of a read: rooms that start alike, and no more than fit into a URL where that matters. */
+  target(limit = Infinity): { rooms: string; query: string } {
+    const names: string[] = [];
+    const places: string[] = [];
+    let start: api.RoomOptions | undefined;
+    let size = 0;
+    let presence: boolean | undefined;
+    this.rooms.forEach(({ name, cursor, options }) => {
+      size += name.length + (cursor || "").length + 2;
+      if (names.length && size > limit) return;
+      if (cursor) places.push(cursor);
+      else if (!start) start = options;
+      else if (start.last != options.last || start.from != options.from) return;
+      names.push(name);
+      presence = presence || options.presence;
+    });
+    const { last, from } = start || ({} as api.RoomOptions);
+    const cursor = places.join() || null;
+    const heartbeat = this.habits.get("heartbeat") || null;
+    return { rooms: names.join(), query: params({ client: this.id, cursor, last, from, presence: presence ? 1 : null, heartbeat }) };
+  }
+
+  unplaced() {
+    let some = false;
+    this.rooms.forEach((room) => (some = some || !room.place));
+    return some;
+  }
+
+  async pollOnce(wait: number, timeout: number, abort?: AbortController, stale = () => false): Promise<boolean> {
+    const { rooms, query } = this.target();
+    if (!rooms) return false;
+    const text = query + "&wait=" + wait;
+    const post = this.post || rooms.length + text.length > urlLimit;
+    let a: any;
+    try {
+      a = await this.http.json("/rooms/" + rooms + "/poll", post ? "" : text, post ? text : undefined, timeout, abort, wait);
+      if (a.protocol != 1 || !Array.isArray(a.messages) || typeof a.cursor != "string") throw foreign();
+    } catch (e) {
+      // Some paths treat methods differently.
+      if (!stale() && !asError(e).final) this.post = !this.post;
+      throw e;
+    }
+    if (stale()) return false;
+    this.http.clock(a.time);
+    let fresh = false;
+    for (const m of a.messages) fresh = this.take(m, this.poller) || fresh;
+    fresh = this.stand(a.cursor, this.poller) || fresh;
+    if (a.bye) throw told(a.bye, { retryAfter: a.bye.after_ms }) || foreign();
+    return fresh;
+  }
+
+  // What came
+
+  receive(m: Envelope, from: Pipe) {
+    switch (m.type) {
+      case "message":
+      case "gap":
+      case "presence":
+        this.take(m, from);
+        break;
+      case "hello":
+        this.stand(m.cursor, from);
+        if (from == this.ws) this.join(this.ws);
+        break;
+      case "heartbeat":
+        this.stand(m.cursor, from);
+        break;
+      case "bye":
+        from.close();
+        this.ended(from, told(m, { retryAfter: m.after_ms }) || foreign(), true, m.reconnect);
+    }
+  }
+
+  /** Delivers an event; true where it was new. */
+  protected take(m: any, from: Pipe): boolean {
+    const room: Room | undefined = m && this.rooms.get(m.room);
+    if (!room) return false;
+    const took = room.take(m);
+    if (took == Took.Hole) this.mend(room, from);
+    return took == Took.Fresh;
+  }
+
+  /** Compares where a pipe says that it stands with what came through. */
+  protected stand(cursor: unknown, from: Pipe): boolean {
+    let fresh = false;
+    parseCursor(cursor).forEach((place: Place, name) => {
+      const room = this.rooms.get(name);
+      if (!room || from.broken.has(name)) return;
+      const took = room.stand(place);
+      if (took == Took.Hole) this.mend(room, from);
+      fresh = fresh || took == Took.Fresh;
+    });
+    return fresh;
+  }
+
+  /** A pipe went on after messages that did not come: it is asked for them. */
+  protected mend(room: Room, pipe: Pipe) {
+    // The next poll says where we are anyway.
+    if (pipe == this.poller || pipe.broken.has(room.name)) return;
+    pipe.broken.add(room.name);
+    if (pipe.kind == "websocket") {
+      (pipe as Ws).command({ type: "unsubscribe", room: room.name }).catch(none);
+      this.subscribe(pipe as Ws, room);
+    } else if (pipe == this.active) {
+      this.pollOnce(0, 5000).catch(none);
+      if (!this.timers.has("renew")) this.timers.set("renew", 500, () => this.renew());
+    }
+  }
+
+  // Rooms on a WebSocket
+
+  /** Asks for the rooms that were not in its URL. */
+  protected join(ws: Ws) {
+    this.rooms.forEach((room) => {
+      if (!ws.joined.has(room.name)) this.subscribe(ws, room);
+    });
+  }
+
+  protected subscribe(ws: Ws, room: Room) {
+    const { name, cursor, options } = room;
+    const { last, from, presence } = options;
+    ws.joined.add(name);
+    ws.command({ type: "subscribe", room: name, presence, cursor, last, from }).then(
+      (reply) => {
+        ws.broken.delete(name);
+        this.stand(reply.cursor, ws);
+      },
+      (e: CulvertError) => {
+        if (ws != this.ws && ws != this.active) return;
+        if (e.final) this.fail(e);
+        else this.timers.set("join " + name, e.retryAfter || 1000, () => ws.joined.has(name) && this.rooms.get(name) == room && this.subscribe(ws, room));
+      },
+    );
+  }
+}
