@@ -68,11 +68,31 @@ func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.proxy.ServeHTTP(w, r)
 }
 
+// browse opens a page in Chromium until the end of the test.
+func browse(t *testing.T, address string) {
+	t.Helper()
+	chromium := program(t, "chromium", "chromium-browser", "google-chrome")
+	profile, err := os.MkdirTemp("", "culvert-chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(profile) }) // Chromium's children may still write there: no t.TempDir, which minds.
+	cmd := exec.Command(chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+		"--user-data-dir="+profile, "--no-first-run", "--no-default-browser-check", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--disable-extensions", "--mute-audio", "--remote-debugging-port=0", address)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+}
+
 // TestBrowser runs the built files in a real browser against the real server:
 // as a module, as a classic script, in both kinds of workers, and the legacy
 // file, from a page of another origin. No request may need a preflight.
 func TestBrowser(t *testing.T) {
-	chromium := program(t, "chromium", "chromium-browser", "google-chrome")
 	server := startServer(t)
 	api := &counted{proxy: httputil.NewSingleHostReverseProxy(server), methods: make(map[string]int)}
 	api.proxy.ErrorLog = log.New(io.Discard, "", 0) // of polls that were given up
@@ -103,22 +123,7 @@ func TestBrowser(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	profile, err := os.MkdirTemp("", "culvert-chromium-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(profile) // Chromium's children may still write there: no t.TempDir, which minds.
-	cmd := exec.CommandContext(ctx, chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--user-data-dir="+profile, "--no-first-run", "--no-default-browser-check", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--disable-extensions", "--mute-audio", "--remote-debugging-port=0", page.URL+"/")
-	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		cancel()
-		cmd.Wait()
-	}()
+	browse(t, page.URL+"/")
 
 	want := map[string]string{
 		"module, websocket": "websocket", "module, sse": "sse", "module, poll": "poll",

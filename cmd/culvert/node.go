@@ -3,7 +3,6 @@ package main
 import (
 	"log/slog"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/culvertd/culvert/hub"
@@ -101,18 +100,11 @@ func (o *serveOptions) readingLimits() read.Limits {
 // browserFiles serves the pages, and the browser client at /culvert.js and
 // beside it.
 func browserFiles() (func(w http.ResponseWriter, r *http.Request) bool, error) {
-	own, err := pages.New(webpages.Files())
+	all, err := pages.New(pages.Set{Files: web.Files(), Shared: true}, pages.Set{Files: webpages.Files()})
 	if err != nil {
 		return nil, err
 	}
-	client, paths := web.Handler(), web.Paths()
-	return func(w http.ResponseWriter, r *http.Request) bool {
-		if _, ok := slices.BinarySearch(paths, r.URL.Path); ok {
-			client.ServeHTTP(w, r)
-			return true
-		}
-		return own.Serve(w, r)
-	}, nil
+	return all.Serve, nil
 }
 
 // serverName is what hello says.

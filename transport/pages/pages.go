@@ -1,5 +1,5 @@
-// Package pages serves the browser client and the pages of Culvert's own from a
-// file system that does not change, such as one embedded into the program.
+// Package pages serves the browser client and the pages of Culvert's own from
+// file systems that do not change, such as those embedded into the program.
 package pages
 
 import (
@@ -21,9 +21,27 @@ type Pages struct {
 	files map[string]*file // by path, with its leading slash
 }
 
+// Set is files that are served alike.
+type Set struct {
+	Files fs.FS
+	// Shared: pages of every origin may load and read them, for there is nothing
+	// in them that is anybody's, and keep them for a while. This is for scripts
+	// that other people's pages name; their paths do not change with their
+	// version.
+	Shared bool
+}
+
+// How long a browser may use a file without asking whether it is still the same,
+// which costs a 304 of a few bytes.
+const (
+	sharedFor = "public, max-age=300"
+	ownFor    = "no-cache" // ask every time; it does not mean not to keep it
+)
+
 type file struct {
 	kind    string
 	html    bool
+	shared  bool
 	body    []byte
 	gzip    []byte // nil where it saves nothing
 	version string // of the content, for ETag
@@ -46,10 +64,19 @@ var kinds = map[string]string{
 }
 
 // New reads the files. An index.html is found at its folder's path, and any
-// other page also without its ending: doctor.html at /doctor.
-func New(from fs.FS) (*Pages, error) {
+// other page without its ending: doctor.html at /doctor.
+func New(sets ...Set) (*Pages, error) {
 	p := &Pages{files: make(map[string]*file)}
-	err := fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {
+	for _, set := range sets {
+		if err := p.add(set); err != nil {
+			return nil, fmt.Errorf("pages: %w", err)
+		}
+	}
+	return p, nil
+}
+
+func (p *Pages) add(set Set) error {
+	return fs.WalkDir(set.Files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -57,11 +84,11 @@ func New(from fs.FS) (*Pages, error) {
 		if kind == "" {
 			return nil
 		}
-		body, err := fs.ReadFile(from, name)
+		body, err := fs.ReadFile(set.Files, name)
 		if err != nil {
 			return err
 		}
-		f := &file{kind: kind, html: path.Ext(name) == ".html", body: body}
+		f := &file{kind: kind, html: path.Ext(name) == ".html", shared: set.Shared, body: body}
 		sum := sha256.Sum256(body)
 		f.version = base64.RawURLEncoding.EncodeToString(sum[:12])
 		if f.gzip, err = compress(body, kind); err != nil {
@@ -77,10 +104,6 @@ func New(from fs.FS) (*Pages, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("pages: %w", err)
-	}
-	return p, nil
 }
 
 func compress(body []byte, kind string) ([]byte, error) {
@@ -95,7 +118,7 @@ func compress(body []byte, kind string) ([]byte, error) {
 	if _, err := w.Write(body); err != nil {
 		return nil, err
 	}
-	if err := w.Close(); err != nil {
+	if err := w.Close(); err != nil || b.Len() >= len(body) {
 		return nil, err
 	}
 	return b.Bytes(), nil
@@ -114,7 +137,12 @@ func (p *Pages) Serve(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h := w.Header()
-	h.Set("Cache-Control", "no-cache") // ask whether it is still the same; no-cache does not mean not to keep it
+	h.Set("Cache-Control", ownFor)
+	if f.shared {
+		h.Set("Cache-Control", sharedFor)
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Add("Vary", "Accept-Encoding")
 	if f.html {
@@ -199,7 +227,7 @@ func acceptsGzip(r *http.Request) bool {
 		for element := range strings.SplitSeq(value, ",") {
 			name, rest, _ := strings.Cut(element, ";")
 			q, _ := strings.CutPrefix(strings.TrimSpace(rest), "q=")
-			if strings.EqualFold(strings.TrimSpace(name), "gzip") && !refused(q) {
+			if name = strings.TrimSpace(name); (name == "*" || strings.EqualFold(name, "gzip")) && !refused(q) {
 				return true
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"io"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -11,14 +12,16 @@ import (
 
 func some(t *testing.T) *Pages {
 	t.Helper()
-	p, err := New(fstest.MapFS{
+	p, err := New(Set{Shared: true, Files: fstest.MapFS{
+		"culvert.js":     {Data: []byte(strings.Repeat("export {};\n", 100))},
+		"culvert.js.map": {Data: []byte("{}")},
+		"culvert.d.ts":   {Data: []byte("export {};")},
+	}}, Set{Files: fstest.MapFS{
 		"index.html":      {Data: []byte("<!doctype html>" + strings.Repeat("home ", 200))},
 		"doctor.html":     {Data: []byte("<!doctype html>doctor")},
-		"culvert.js":      {Data: []byte(strings.Repeat("export {};\n", 100))},
-		"culvert.js.map":  {Data: []byte("{}")},
 		"pages/style.css": {Data: []byte("body{}")},
 		"embed.go":        {Data: []byte("package dist")},
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +51,7 @@ func TestServe(t *testing.T) {
 		{"/culvert.js", program, 200, "text/javascript; charset=utf-8"},
 		{"/culvert.js/", browser, 0, ""},
 		{"/culvert.js.map", program, 200, "application/json"},
+		{"/culvert.d.ts", program, 200, "text/plain; charset=utf-8"},
 		{"/pages/style.css", "text/css", 200, "text/css; charset=utf-8"},
 		{"/pages", browser, 0, ""},
 		{"/pages/", browser, 0, ""},
@@ -97,6 +101,32 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// TestShared: scripts for everybody's pages can be read by them and are kept for
+// a while; the pages' own are not, and are asked for every time.
+func TestShared(t *testing.T) {
+	p := some(t)
+	for target, shared := range map[string]bool{"/culvert.js": true, "/culvert.js.map": true, "/culvert.d.ts": true, "/": false, "/doctor": false, "/pages/style.css": false} {
+		r := httptest.NewRequest("GET", target, nil)
+		r.Header.Set("Accept", browser)
+		w := httptest.NewRecorder()
+		p.Serve(w, r)
+		h := w.Header()
+		want := [3]string{"no-cache", "", ""}
+		if shared {
+			want = [3]string{"public, max-age=300", "*", "cross-origin"}
+		}
+		if got := [3]string{h.Get("Cache-Control"), h.Get("Access-Control-Allow-Origin"), h.Get("Cross-Origin-Resource-Policy")}; w.Code != 200 || got != want {
+			t.Errorf("%s: %d %q, want %q", target, w.Code, got, want)
+		}
+		if html := h.Get("Content-Security-Policy") != ""; html != (target == "/" || target == "/doctor") || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %v", target, h)
+		}
+	}
+	if _, err := New(Set{Files: os.DirFS("/nowhere")}); err == nil {
+		t.Error("files that cannot be read are accepted")
+	}
+}
+
 func TestCompressedAndUnchanged(t *testing.T) {
 	p := some(t)
 	ask := func(method string, headers ...string) *httptest.ResponseRecorder {
@@ -121,6 +151,9 @@ func TestCompressedAndUnchanged(t *testing.T) {
 	}
 	if text, err := io.ReadAll(z); err != nil || string(text) != plain.Body.String() {
 		t.Errorf("%v: the compressed form is another text", err)
+	}
+	if ask("GET", "Accept-Encoding", "*").Header().Get("Content-Encoding") != "gzip" {
+		t.Error("no gzip for a client that takes anything")
 	}
 	if got := ask("GET", "Accept-Encoding", "gzip;q=0"); got.Header().Get("Content-Encoding") != "" {
 		t.Error("gzip for a client that refuses it")

@@ -102,20 +102,13 @@ func start(t *testing.T) *httptest.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := serve.New(pages.Files())
+	own, err := serve.New(serve.Set{Files: web.Files(), Shared: true}, serve.Set{Files: pages.Files()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, paths := web.Handler(), web.Paths()
 	sockets, streams := ws.New(ws.Options{Hub: h}), stream.New(stream.Options{Hub: h})
 	handler, err := transport.New(h, transport.Transports{WebSocket: sockets, SSE: streams.SSE, NDJSON: streams.NDJSON}, transport.Options{
-		Pages: func(w http.ResponseWriter, r *http.Request) bool {
-			if slices.Contains(paths, r.URL.Path) {
-				client.ServeHTTP(w, r)
-				return true
-			}
-			return own.Serve(w, r)
-		},
+		Pages: own.Serve,
 	})
 	if err != nil {
 		t.Fatal(err)
