@@ -93,6 +93,9 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 		}()
 	}
 	o.announce(std, logger, srv.Addr(), storeName, secure != nil)
+	idle, stopIdle := context.WithCancel(ctx)
+	defer stopIdle()
+	go newIdler(func() int64 { return n.hub.Stats().Delivered }).run(idle)
 
 	select {
 	case <-ctx.Done():
