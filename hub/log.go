@@ -35,9 +35,24 @@ type log struct {
 // entry is one event of a log.
 type entry struct {
 	ev      Event
-	wire    [maxForms]atomic.Pointer[[]byte]
-	encoded atomic.Int64 // bytes in wire that count in the hub's total
+	wires   atomic.Pointer[wire] // the newest; mostly there is one, or a few
+	encoded atomic.Int64         // bytes in wires that count in the hub's total
 	evicted atomic.Bool
+}
+
+// wire is one wire form of an entry. It is immutable.
+type wire struct {
+	form  int
+	bytes []byte
+	next  *wire // those that were there before
+}
+
+// find returns the wire of a form among w and those before it, nil for none.
+func (w *wire) find(form int) *wire {
+	for w != nil && w.form != form {
+		w = w.next
+	}
+	return w
 }
 
 func newLog(head Position) log {
@@ -63,8 +78,9 @@ const maxEncoder = 64 << 10
 // takes is added to held. Two callers at once may both encode; one result is
 // kept.
 func (e *entry) frame(form int, f Framing, held *atomic.Int64) []byte {
-	if p := e.wire[form].Load(); p != nil {
-		return *p
+	before := e.wires.Load()
+	if w := before.find(form); w != nil {
+		return w.bytes
 	}
 	// What is not counted is not kept: the frame is copied to its size.
 	buf := encoders.Get().(*[]byte)
@@ -73,8 +89,12 @@ func (e *entry) frame(form int, f Framing, held *atomic.Int64) []byte {
 	if cap(*buf) <= maxEncoder {
 		encoders.Put(buf)
 	}
-	if !e.wire[form].CompareAndSwap(nil, &b) {
-		return *e.wire[form].Load()
+	w := &wire{form: form, bytes: b, next: before}
+	for !e.wires.CompareAndSwap(w.next, w) {
+		w.next = e.wires.Load()
+		if other := w.next.find(form); other != nil {
+			return other.bytes
+		}
 	}
 	e.encoded.Add(int64(len(b)))
 	held.Add(int64(len(b)))

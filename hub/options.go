@@ -62,7 +62,7 @@ type Options struct {
 	PollGrace     time.Duration
 }
 
-// maxForms bounds Options.Framings: every log entry has a place for each.
+// maxForms bounds Options.Framings: every worker has a place for each.
 const maxForms = 16
 
 // Validate reports the first field that cannot be used.
