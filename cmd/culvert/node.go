@@ -51,9 +51,7 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 		return nil, err
 	}
 	publishing := publish.Limits{Message: int(o.maxMessageBytes), Batch: o.maxBatch, Body: int(o.maxBatchBytes)}
-	// Bounds on what stalled or vanished clients hold in the kernel. A reader
-	// that takes nothing is the hub's to end, which knows to say why.
-	tuning := conn.Tuning{SendBuffer: int(o.sendBuffer), UserTimeout: 2 * o.writeTimeout, NotSentLowat: int(o.sendBuffer)}
+	tuning := o.tuning()
 	pl := poller.New()
 	n := &node{
 		hub:    h,
@@ -83,6 +81,12 @@ func (o *serveOptions) assemble(store hub.Store, loopback bool, logger *slog.Log
 		return nil, err
 	}
 	return n, nil
+}
+
+// tuning bounds what stalled or vanished clients hold in the kernel. A reader
+// that takes nothing is the hub's to end, which knows to say why.
+func (o *serveOptions) tuning() conn.Tuning {
+	return conn.Tuning{SendBuffer: int(o.sendBuffer), UserTimeout: 2 * o.writeTimeout, NotSentLowat: int(o.sendBuffer)}
 }
 
 // readingLimits has room for a cursor of as many rooms as one connection may

@@ -146,6 +146,22 @@ func TestConnectionsFitDescriptors(t *testing.T) {
 			t.Errorf("%d wanted with %d descriptors: %d, want %d; log %q", tt.wanted, tt.descriptors, o.maxConnections, tt.want, log.String())
 		}
 	}
+	for _, tt := range []struct {
+		memory, limit int64
+		want          string
+		warned        bool
+	}{
+		{512 << 20, 0, "msg=limits connections=7 descriptors=71\n", false},
+		{512 << 20, 1 << 30, "descriptors=71 \"memory limit\"=1GiB\n", false},
+		{512 << 20, 1<<30 - 2, "descriptors=71 \"memory limit\"=1073741822\n", true},
+	} {
+		var log bytes.Buffer
+		o := &serveOptions{maxConnections: 7, memory: tt.memory}
+		o.reportLimits(slog.New(slog.NewTextHandler(&log, nil)), 71, tt.limit)
+		if !strings.HasSuffix(log.String(), tt.want) || strings.Contains(log.String(), "level=WARN") != tt.warned {
+			t.Errorf("%+v: %s", tt, &log)
+		}
+	}
 	if descriptorLimit() < 0 {
 		t.Error("negative limit")
 	}

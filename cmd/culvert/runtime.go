@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -20,4 +21,20 @@ func tuneRuntime() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
+	if allowed := memoryAllowed(); allowed > 0 && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(ownShare(allowed))
+	}
+}
+
+// ownShare is what the Go runtime may take of the memory that is allowed in
+// all: the rest is for what the kernel keeps for connections, which counts as
+// the process's.
+func ownShare(allowed int64) int64 { return allowed / 4 * 3 }
+
+// memoryLimit is what the Go runtime keeps to, 0 for no limit.
+func memoryLimit() int64 {
+	if n := debug.SetMemoryLimit(-1); n != math.MaxInt64 {
+		return n
+	}
+	return 0
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/culvertd/culvert/cmd/internal/server"
 	"github.com/culvertd/culvert/cmd/internal/settings"
+	"github.com/culvertd/culvert/transport/conn"
 )
 
 func serveCommand() command {
@@ -76,6 +77,7 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 		MaxConnections: o.maxConnections,
 		TakenOver:      n.takenOver,
 		TLS:            secure,
+		Tuning:         o.connectionTuning(secure != nil),
 		WriteTimeout:   o.writeTimeout,
 	})
 	srv.Start()
@@ -93,6 +95,7 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 		}()
 	}
 	o.announce(std, logger, srv.Addr(), storeName, secure != nil)
+	o.reportLimits(logger, descriptorLimit(), memoryLimit())
 	idle, stopIdle := context.WithCancel(ctx)
 	defer stopIdle()
 	go newIdler(func() int64 { return n.hub.Stats().Delivered }).run(idle)
@@ -130,6 +133,24 @@ func (o *serveOptions) fitConnections(logger *slog.Logger, descriptors int) {
 	}
 }
 
+// reportLimits says what the server has to get along with.
+func (o *serveOptions) reportLimits(logger *slog.Logger, descriptors int, memory int64) {
+	attrs := []any{"connections", o.maxConnections}
+	if descriptors > 0 {
+		attrs = append(attrs, "descriptors", descriptors)
+	}
+	if memory > 0 {
+		attrs = append(attrs, "memory limit", settings.FormatSize(memory))
+		// What messages take is not all: the rest of the heap, and its growth
+		// between two collections.
+		if o.memory > memory/2 {
+			logger.Warn("--memory is more than a half of what this process may have: set it lower, or allow more",
+				"memory", settings.FormatSize(o.memory), "memory limit", settings.FormatSize(memory))
+		}
+	}
+	logger.Info("limits", attrs...)
+}
+
 // connections is how many connections the transports have taken over from the
 // HTTP server. Polls that wait with a handler are still its own.
 func (n *node) connections() int {
@@ -145,6 +166,18 @@ func (n *node) connections() int {
 // takenOver is how many of them the HTTP server does not know any more. Streams
 // over HTTP/2 are on connections that it has.
 func (n *node) takenOver() int { return n.connections() - n.streams.Staying() }
+
+// connectionTuning is for connections from their beginning. The transports tune
+// those that they take over; over TLS polls and HTTP/2 are never taken over. A
+// small send buffer would slow many streams on one connection down.
+func (o *serveOptions) connectionTuning(secure bool) conn.Tuning {
+	if !secure {
+		return conn.Tuning{}
+	}
+	t := o.tuning()
+	t.SendBuffer = 0
+	return t
+}
 
 // tlsConfig is nil where the server speaks plain HTTP.
 func (o *serveOptions) tlsConfig(logger *slog.Logger) (*tls.Config, error) {

@@ -33,6 +33,9 @@ func New() *Poller {
 	return p
 }
 
+// WithoutEpoll starts what New does on systems that have no epoll.
+func WithoutEpoll() *Poller { return &Poller{} }
+
 // Add starts reading from nc. Calls of h may begin before Add returns. The
 // connection stays the caller's, who calls Stop before closing it.
 func (p *Poller) Add(nc net.Conn, h Handler) (*Conn, error) {

@@ -1,10 +1,10 @@
 package transporttest_test
 
 import (
-	"io"
 	"log"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +34,14 @@ func TestTransportsPolled(t *testing.T) {
 	})
 }
 
+// TestTransportsWithoutEpoll runs them as where there is none: a poller that has
+// a goroutine for every connection.
+func TestTransportsWithoutEpoll(t *testing.T) {
+	transporttest.RunTCP(t, func(t testing.TB, l net.Listener, s transporttest.Setup) transporttest.Running {
+		return start(t, l, s, transport.Options{}, poller.WithoutEpoll())
+	})
+}
+
 // TestTransportsDeflated runs them over compressed WebSockets, read by goroutines
 // and by a poller.
 func TestTransportsDeflated(t *testing.T) {
@@ -58,6 +66,17 @@ func TestTransportsTLS(t *testing.T) {
 }
 
 const pageHeartbeat = "--heartbeat--"
+
+// complaints are what net/http has to say. Of clients it may say what it likes,
+// but nobody may write to a connection that was taken from it.
+type complaints struct{ t testing.TB }
+
+func (c complaints) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), "hijacked connection") {
+		c.t.Errorf("net/http says: %s", line)
+	}
+	return len(line), nil
+}
 
 // start starts a server that Stop stops, and with it the poller.
 func start(t testing.TB, l net.Listener, s transporttest.Setup, o transport.Options, p *poller.Poller) transporttest.Running {
@@ -85,7 +104,7 @@ func startDeflating(t testing.TB, l net.Listener, s transporttest.Setup, o trans
 		t.Fatal(err)
 	}
 	web := &http.Server{
-		Handler: engine, ErrorLog: log.New(io.Discard, "", 0),
+		Handler: engine, ErrorLog: log.New(complaints{t}, "", 0),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 	}
 	done := make(chan error, 1)
