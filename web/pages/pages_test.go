@@ -364,6 +364,29 @@ func TestShell(t *testing.T) {
 	x.clean(server.URL)
 }
 
+// TestWhy: a person is told why a transport is in use, and that a forced one
+// finds no way.
+func TestWhy(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a browser")
+	}
+	server := start(t)
+	box, err := middlebox.Start(middlebox.Config{Upstream: strings.TrimPrefix(server.URL, "http://"), Options: middlebox.Options{Upgrade: middlebox.UpgradeRefuse}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(box.Close)
+	b := startBrowser(t)
+	x := b.open(t, box.URL()+"/", window{width: 360, height: 740}, nil)
+	x.until(connectedOver("SSE") + ` && document.querySelector("#reason").textContent.startsWith("the WebSocket was refused or broke")`)
+	x.until(`document.querySelector("#chip").textContent == "SSE"`)
+	x.do(`document.querySelector("input[name=transport][value=websocket]").click()`)
+	x.until(`document.querySelector("#state").textContent.startsWith("Out of reach") && document.querySelector("#reason").textContent.endsWith("Automatic may find another way")`)
+	x.do(`document.querySelector("input[name=transport][value='']").click()`)
+	x.until(connected)
+	x.clean(box.URL(), "WebSocket")
+}
+
 // TestKeyboard: everything is reached by the keyboard, has a name, and shows
 // the focus.
 func TestKeyboard(t *testing.T) {
@@ -421,6 +444,7 @@ func TestKeyboard(t *testing.T) {
 	x.do(`document.querySelector("input[name=transport]").focus()`)
 	x.press("ArrowRight", "ArrowRight", "ArrowRight")
 	x.until(connectedOver("long-poll"))
+	x.until(`document.querySelector("#reason").textContent.startsWith("as chosen below")`)
 	x.do(`document.querySelector("#shell button").click()`)
 	x.until(`document.querySelector("#shell button").textContent != "Copy" && document.querySelector("#copied").textContent != ""`)
 	var second string
@@ -608,6 +632,7 @@ func diagnose(t *testing.T, b *browser, address string, misbehave func(), want, 
 		t.Fatal(err)
 	}
 	report := x.text("#report")
+	x.until(`Array.from(document.querySelectorAll("#findings > div:not(.good)")).every((e) => e.querySelector(".level").textContent)`)
 	add := func(format string, args ...any) {
 		wrong = append(wrong, fmt.Sprintf(format, args...)+"\n"+report)
 	}

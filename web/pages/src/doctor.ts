@@ -7,6 +7,9 @@ import { diagnose, total } from "./tests";
 const start = byId<HTMLButtonElement>("start");
 const marks: { [state: string]: string } = { good: "good", note: "note", bad: "bad", skipped: "skipped" };
 
+// What a colour says is said in words as well.
+const levels: { [level: string]: string } = { note: "handled", slow: "handled, and felt", bad: "in the way" };
+
 byId("url").textContent = base;
 
 /** Seconds given in the address, for tests of this page itself and for the patient. */
@@ -60,6 +63,7 @@ async function run() {
   running = true;
   // Not disabled: whoever has pressed it by a key would lose his place.
   start.setAttribute("aria-disabled", "true");
+  start.textContent = "Testing…";
   byId("copied").textContent = "";
   byId("tests").textContent = byId("findings").textContent = "";
   byId("result").hidden = byId("report-section").hidden = true;
@@ -73,7 +77,9 @@ async function run() {
   for (const finding of report.findings) {
     const block = make("div", finding.level);
     block.dataset.code = finding.code;
-    block.append(make("dt", "", finding.network), make("dd", "", finding.culvert));
+    const network = make("dt", "", finding.network);
+    if (levels[finding.level]) network.prepend(make("span", "level", levels[finding.level]), " ");
+    block.append(network, make("dd", "", finding.culvert));
     byId("findings").append(block);
   }
   byId("report").textContent = report.text();

@@ -20,10 +20,25 @@ export function stateWords(event: StateEvent): string {
   return "Not connected";
 }
 
-/** Why it is so, where the client's own word for it is short. */
+// The client's own words are for programmers.
+const plain: [RegExp, string][] = [
+  [/^the first room$/, "a room was opened"],
+  [/^asked to$/, "as asked for"],
+  [/^online$/, "the network is back"],
+  [/^offline$/, "the network is gone"],
+  [/^change$/, "the network has changed"],
+  [/^(pageshow|visibilitychange)$/, "the page is looked at again"],
+  [/WebSocket closed: (\d+)/, "the WebSocket was refused or broke (code $1)"],
+  [/streams: (\w+)/, "streams do not flow ($1)"],
+];
+
+/** Why it is so. chosen: a transport is forced. */
 export function reasonWords(event: StateEvent, chosen: boolean): string {
-  if (event.state != "connected" || event.reason != "proven") return event.reason;
+  const reason = plain.reduce((text, [own, words]) => text.replace(own, words), event.reason);
+  if (event.state == "waiting" && chosen) return reason + "; Automatic may find another way";
+  if (event.state != "connected") return reason;
   if (chosen) return "as chosen below; it was tested and works";
+  if (event.reason != "proven") return reason;
   if (event.transport == "websocket") return "tested with 16 KB there and back; nothing is better";
   return "it was tested and works; something better is looked for";
 }
