@@ -53,25 +53,39 @@ func BenchmarkPublishHTTP(b *testing.B) {
 	}
 }
 
-// BenchmarkPublishBatchHTTP is the same for a batch of 100.
+// BenchmarkPublishBatchHTTP is the same for a batch of 100, as an array and as
+// lines, into one room and into as many as there are messages.
 func BenchmarkPublishBatchHTTP(b *testing.B) {
-	s := newService(b, Options{})
-	one := `{"room":"lobby","data":{"text":"` + strings.Repeat("x", 100) + `"}}`
-	body := "[" + strings.Repeat(one+",", 99) + one + "]"
-	r := httptest.NewRequest("POST", "/publish", nil)
-	reader := strings.NewReader(body)
-	w := &discard{header: make(http.Header)}
-	b.ReportAllocs()
-	for b.Loop() {
-		reader.Reset(body)
-		r.Body, r.ContentLength = io.NopCloser(reader), int64(len(body))
-		clear(w.header)
-		s.ServeHTTP(w, r)
-		if w.status != http.StatusOK {
-			b.Fatalf("status %d", w.status)
+	for _, form := range []string{"array", "lines"} {
+		for _, rooms := range []int{1, 100} {
+			b.Run(fmt.Sprintf("%s/rooms=%d", form, rooms), func(b *testing.B) {
+				items := make([]string, 100)
+				for i := range items {
+					items[i] = fmt.Sprintf(`{"room":"lobby-%d","data":{"text":"%s"}}`, i%rooms, strings.Repeat("x", 100))
+				}
+				body, kind := "["+strings.Join(items, ",")+"]", "application/json"
+				if form == "lines" {
+					body, kind = strings.Join(items, "\n"), "application/x-ndjson"
+				}
+				s := newService(b, Options{})
+				r := httptest.NewRequest("POST", "/publish", nil)
+				r.Header.Set("Content-Type", kind)
+				reader := strings.NewReader(body)
+				w := &discard{header: make(http.Header)}
+				b.ReportAllocs()
+				for b.Loop() {
+					reader.Reset(body)
+					r.Body, r.ContentLength = io.NopCloser(reader), int64(len(body))
+					clear(w.header)
+					s.ServeHTTP(w, r)
+					if w.status != http.StatusOK {
+						b.Fatalf("status %d", w.status)
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed())/float64(time.Microsecond)/float64(b.N)/100, "µs/message")
+			})
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed())/float64(time.Microsecond)/float64(b.N)/100, "µs/message")
 }
 
 // BenchmarkPollHTTP is one poll that finds messages in the log of the room.
