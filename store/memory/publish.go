@@ -15,14 +15,18 @@ const maxPerHold = 256
 // made of: the caller must not change Data afterwards.
 func (s *Store) Publish(ctx context.Context, batch []hub.Publish) []hub.Result {
 	results := make([]hub.Result, len(batch))
+	// One look at the clock is enough for what takes less than a millisecond:
+	// in a batch of many rooms every one would look again.
+	now := s.now()
 	for i := 0; i < len(batch); {
 		if err := s.usable(ctx); err != nil {
 			fail(results[i:], err)
 			break
 		}
-		i += s.publishRun(batch[i:], results[i:])
+		i += s.publishRun(batch[i:], results[i:], now)
 		if s.bytes() > s.o.TotalBytes {
 			s.enforceTotal()
+			now = s.now()
 		}
 	}
 	return results
@@ -36,10 +40,10 @@ func fail(results []hub.Result, err error) {
 
 // publishRun applies the first elements of batch, those whose rooms are of one
 // shard, and returns how many.
-func (s *Store) publishRun(batch []hub.Publish, results []hub.Result) int {
+func (s *Store) publishRun(batch []hub.Publish, results []hub.Result, now instant) int {
 	sh := s.shardOf(batch[0].Room)
 	for tries := 0; ; tries++ {
-		if n := sh.publish(batch, results); n > 0 {
+		if n := sh.publish(batch, results, now); n > 0 {
 			return n
 		}
 		// The first element met a bound. What has expired elsewhere may make
@@ -47,11 +51,13 @@ func (s *Store) publishRun(batch []hub.Publish, results []hub.Result) int {
 		switch results[0].Err {
 		case hub.ErrKeysFull:
 			if tries < 2 && s.freeKeys() {
+				now = s.now()
 				continue
 			}
 			s.warn(warnKeys, "memory store: no place for another idempotency key", s.maxKeys)
 		case ErrTooManyRooms:
 			if tries < 2 && s.freeRooms() {
+				now = s.now()
 				continue
 			}
 			s.warn(warnRooms, "memory store: no place for another room", int64(s.o.MaxRooms))
@@ -63,13 +69,13 @@ func (s *Store) publishRun(batch []hub.Publish, results []hub.Result) int {
 // publish applies elements under one hold of the lock, and returns how many.
 // It stops before an element of another shard, and before one that a bound on
 // keys or rooms refuses, whose result has the reason.
-func (sh *shard) publish(batch []hub.Publish, results []hub.Result) (n int) {
+func (sh *shard) publish(batch []hub.Publish, results []hub.Result, now instant) (n int) {
 	if !sh.lock() {
 		fail(results, hub.ErrClosed)
 		return len(results)
 	}
 	defer sh.mu.Unlock()
-	now := sh.now()
+	now = sh.forward(now)
 	var watched *room // the room that pending is for
 	var pending []*hub.Message
 	for n < min(len(batch), maxPerHold) {

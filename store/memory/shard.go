@@ -57,8 +57,11 @@ func (sh *shard) lock() bool {
 }
 
 // now reads the clock; mu is held.
-func (sh *shard) now() instant {
-	now := sh.s.now()
+func (sh *shard) now() instant { return sh.forward(sh.s.now()) }
+
+// forward is what the clock said a moment ago, and not before what the shard has
+// seen since; mu is held.
+func (sh *shard) forward(now instant) instant {
 	sh.latest = max(sh.latest, now.at)
 	now.at = sh.latest
 	return now
