@@ -11,6 +11,8 @@ export abstract class Liveness extends Reading {
   /** How often they were tried again. */
   protected probe = 0;
   protected checking?: boolean;
+  /** The last publish that was answered. */
+  private newest?: api.Published;
   /** Why the better transports are not in use. */
   protected why: { [name: string]: string } = {};
 
@@ -96,13 +98,18 @@ export abstract class Liveness extends Reading {
     this.check("a publish was not answered", this.uses("websocket") ? answered : undefined);
   }
 
-  /** What was published into a room that is read must come through. */
+  /**
+   * What was published into a room that is read must come through what is in use (another pipe ends the wait). One is
+   * looked for at a time, and then the newest: of what was published meanwhile it comes last.
+   */
   acknowledged(p: api.Published) {
     const room = this.rooms.get(p.room);
-    const pipe = this.active;
-    if (!room || !pipe || p.offset == null || this.timers.has("check")) return;
+    if (!room || p.offset == null) return;
+    this.newest = p;
+    if (this.timers.has("check")) return;
     this.timers.set("check", (this.env.now() - this.http.hedged < 1000 ? 300 : 1000) + 2 * this.http.rtt, () => {
-      if (pipe == this.active && !room.passed(p)) this.check("a message did not come through", undefined, true);
+      if (!room.passed(p)) this.check("a message is missing", undefined, true);
+      else if (p != this.newest) this.acknowledged(this.newest!);
     });
   }
 

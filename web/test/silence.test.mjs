@@ -69,3 +69,22 @@ test("a server that is slow to publish is no dead connection", async () => {
     assert.ok(w.network.count(from) < 60, w.network.count(from) + " requests");
   }
 });
+
+// The answer to the one before may have come just before the silence.
+test("what falls silent between two publishes is noticed by the second", async () => {
+  for (const [transport, path] of Object.entries(paths)) {
+    for (const between of [100, 500, 900, 1100]) {
+      const w = world(culvert, { setUp: ({ network }) => path(network) });
+      await w.on(transport);
+      await w.clock.run(5000);
+      w.publish("one");
+      await w.clock.run(between);
+      assert.equal(w.got.length, 1);
+      w.network.freeze(0);
+      const from = w.clock.now();
+      w.publish("two");
+      await w.clock.run(60e3, () => w.got.length == 2);
+      assert.ok(w.clock.now() - from <= 2900, `${transport}, ${between} ms: noticed after ${w.clock.now() - from}`);
+    }
+  }
+});
