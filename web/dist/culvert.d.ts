@@ -220,6 +220,8 @@ export interface Finding {
   readonly ms: number;
   /** In plain words. */
   readonly result: string;
+  /** That of the error, where it was not good. */
+  readonly code?: string;
 }
 
 export interface Report {

@@ -120,7 +120,7 @@ export class Connection extends Liveness implements api.Client {
 
   /** Tries everything: the WebSocket at once, plain requests a little later. */
   protected start(reason: string, pollAfter?: number) {
-    this.timers.clear("retry", "stable", "watch", "overlap", "probe");
+    this.timers.clear("retry", "stable", "watch", "renew", "probe");
     this.round++;
     this.climbing = this.climbed = false;
     if (this.over) return;
@@ -151,10 +151,6 @@ export class Connection extends Liveness implements api.Client {
 
   private openWs() {
     if (this.ws) return;
-    if (!this.env.WebSocket) {
-      this.why.websocket = "no WebSocket here";
-      return;
-    }
     const { rooms, query } = this.target(urlLimit);
     this.ws = new Ws(this, this.http, this.http.address("/rooms/" + rooms + "/ws", query));
   }
@@ -241,7 +237,7 @@ export class Connection extends Liveness implements api.Client {
     this.active = pipe;
     this.habits.set("bad " + pipe.name, 0);
     delete this.why[pipe.kind];
-    this.timers.clear("retry", "poll", "overlap", "check");
+    this.timers.clear("retry", "poll", "renew", "check");
     if (before && before != pipe) before.close();
     if (pipe != this.poller) this.poller.close();
     if (pipe == this.sse) this.sse = undefined;
@@ -252,10 +248,10 @@ export class Connection extends Liveness implements api.Client {
       this.timers.clear("probe");
     }
     if (!this.timers.has("stable")) this.timers.set("stable", stable, () => (this.tries = 0));
-    if (pipe.kind == "sse" && pipe.broken.size) this.timers.set("renew", 500, () => this.renew());
-    // A little before something on the way would strike.
-    const life = this.habits.get("life " + pipe.kind);
-    if (life) this.timers.set("overlap", life * 0.8, () => this.renew());
+    // A little before something on the way would strike, or soon where it lacks something.
+    const life = this.habits.get("life " + pipe.kind) * 0.8;
+    const lacks = pipe.kind == "sse" && (pipe.broken.size || (pipe as Stream).rooms != Array.from(this.rooms.keys()).join());
+    if (lacks || life) this.renewIn(lacks ? 500 : life);
     this.explain();
     this.watch();
     this.planProbe();
@@ -268,8 +264,11 @@ export class Connection extends Liveness implements api.Client {
     this.set("connected", why.filter((w) => w).join("; ") || "proven");
   }
 
-  /** Opens another pipe of the kind in use, which takes over when it is proven. */
-  protected async renew() {
+  protected renewIn(ms: number) {
+    this.timers.set("renew", ms, () => this.renew());
+  }
+
+  private async renew() {
     const { active } = this;
     if (!active || active == this.poller) return;
     if (active.kind == "websocket") return this.openWs();

@@ -1,6 +1,6 @@
 import type * as api from "./api";
 import type { Connection } from "./connection";
-import { asError } from "./errors";
+import { CulvertError, asError } from "./errors";
 import type { Line, Owner } from "./pipe";
 import { Stream, forms } from "./stream";
 import { Ws } from "./ws";
@@ -11,9 +11,9 @@ export async function diagnose(c: Connection, onFinding?: (f: api.Finding) => vo
   const own = c.rooms.size ? undefined : c.room("culvert-doctor");
   const { rooms, query } = c.target();
   const findings: api.Finding[] = [];
-  let error: Error | undefined;
+  let error: CulvertError | undefined;
   const quiet = () => {};
-  const owner: Owner = { receive: quiet, proven: quiet, ended: (_, e) => (error = e) };
+  const owner: Owner = { receive: quiet, proven: quiet, opened: quiet, ended: (_, e) => (error = e) };
   const proof = (pipe: Line) => pipe.verdict.then(() => pipe.close());
 
   const tests: [string, () => Promise<unknown>][] = [
@@ -36,7 +36,8 @@ export async function diagnose(c: Connection, onFinding?: (f: api.Finding) => vo
     const began = env.now();
     error = undefined;
     await run().catch((e) => (error = asError(e)));
-    const f = { test, ok: !error, ms: Math.round(env.now() - began), result: error ? (error as Error).message : "good" };
+    const { message, code } = error || ({ message: "good" } as CulvertError);
+    const f = { test, ok: !error, ms: Math.round(env.now() - began), result: message, code };
     findings.push(f);
     if (onFinding) onFinding(f);
   }

@@ -40,8 +40,8 @@ export class Habits extends Memory {
       seconds = Math.max(1, Math.floor(seconds));
       if ((learned = seconds < p.heartbeat)) this.set("heartbeat", seconds);
     };
-    // What is forgotten on the way for being idle is so after an unknown part of the time between two heartbeats.
-    if (silent) ask(p.heartbeat / 2);
+    // What is forgotten on the way for being idle is so after an unknown part of the time that nothing came.
+    if (silent) idle > 5000 && ask(Math.min(p.heartbeat, idle / 1000) / 2);
     else if (before) {
       if (idle > 800 && near(idle, before.idle, 0.25)) ask(idle * 0.0006);
       if (!learned && age > 2000 && near(age, before.age, 0.15)) {

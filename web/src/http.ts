@@ -41,10 +41,6 @@ export class Http {
     this.rtt = this.rtt && ms > this.rtt ? 0.8 * this.rtt + 0.2 * ms : ms || 1;
   }
 
-  clock(time: unknown) {
-    if (typeof time == "number") this.skew = time - this.env.date() + this.rtt / 2;
-  }
-
   /** The token, or "" where there is none; a new one if the old one has expired. */
   private async token(): Promise<string> {
     const t = this.options.token;

@@ -32,7 +32,7 @@ export abstract class Liveness extends Reading {
 
   /**
    * Races a poll against the pipe in use: if the poll is answered and the pipe has said nothing (or what `fine` asks
-   * for is not so), it is lost.
+   * for is not so), it is lost; where there is a hurry, it had its time already.
    */
   protected async check(why: string, fine?: () => boolean, hurry?: boolean) {
     const pipe = this.active;
@@ -82,7 +82,7 @@ export abstract class Liveness extends Reading {
       this.check(reason);
     } else if (active.heard + 5000 < this.env.now()) {
       // A stream cannot be asked whether it is there.
-      this.renew();
+      this.renewIn(0);
     }
     if (active && active.kind != "websocket" && !this.climbed) this.climb(true);
   }
@@ -95,7 +95,7 @@ export abstract class Liveness extends Reading {
   }
 
   unanswered(answered: () => boolean) {
-    this.check("a publish was not answered", this.uses("websocket") ? answered : undefined);
+    this.check("no answer to a publish", this.uses("websocket") ? answered : undefined);
   }
 
   /**

@@ -33,7 +33,7 @@ export interface Owner {
    */
   ended(pipe: Pipe, error: CulvertError, isTold?: boolean, reconnect?: Reconnect): void;
   /** A WebSocket's handshake is done. */
-  opened?(pipe: Pipe): void;
+  opened(pipe: Pipe): void;
 }
 
 /** What WebSockets and streams have in common: a connection that begins with hello. */

@@ -57,6 +57,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
   abstract send(list: string): Promise<any> | undefined;
   abstract unanswered(answered: () => boolean): void;
   abstract acknowledged(p: api.Published): void;
+  abstract opened(pipe: Pipe): void;
   abstract proven(pipe: Pipe): void;
   abstract ended(pipe: Pipe, error: CulvertError, isTold?: boolean, reconnect?: Reconnect): void;
   abstract pollWorked(): boolean;
@@ -64,7 +65,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
   /** Tries everything, from nothing. */
   protected abstract start(reason: string, pollAfter?: number): void;
   /** Opens another pipe of the kind in use, which takes over when it is proven. */
-  protected abstract renew(): void;
+  protected abstract renewIn(ms: number): void;
   protected abstract dropAll(): void;
   /** The server refused for good. */
   protected abstract fail(error: CulvertError): void;
@@ -112,7 +113,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
       if (this.ws && this.ws.open) this.join(this.ws);
       const { active } = this;
       if (active && active.kind == "websocket") this.join(active as Ws);
-      else if (active && active.kind == "sse") this.renew();
+      else if (active && active.kind == "sse") this.renewIn(0);
       else this.poller.again();
     });
   }
@@ -166,7 +167,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
       throw e;
     }
     if (stale()) return false;
-    this.http.clock(a.time);
+    this.http.skew = a.time - this.env.date() + this.http.rtt / 2;
     let fresh = false;
     for (const m of a.messages) fresh = this.take(m, this.poller) || fresh;
     fresh = this.stand(a.cursor, this.poller) || fresh;
@@ -228,7 +229,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
       this.subscribe(pipe as Ws, room);
     } else if (pipe == this.active) {
       this.pollOnce(0, 5000).catch(none);
-      if (!this.timers.has("renew")) this.timers.set("renew", 500, () => this.renew());
+      this.renewIn(500);
     }
   }
 

@@ -124,14 +124,15 @@ export class Room extends Emitter implements api.Room {
 
   [Symbol.asyncIterator](): AsyncIterator<any, undefined> {
     const pile: any[] = [];
-    let asked: (() => void)[] = [];
     let over = this.closed;
     let error: CulvertError | undefined;
+    let done: () => void;
+    let more: Promise<void>;
     const wake = () => {
-      const all = asked;
-      asked = [];
-      all.forEach((f) => f());
+      if (done) done();
+      more = new Promise((f) => (done = f));
     };
+    wake();
     const finish = (e?: CulvertError) => {
       over = true;
       error = error || e;
@@ -147,9 +148,10 @@ export class Room extends Emitter implements api.Room {
     if (!over) this.ends.add(finish);
     return {
       next: async (): Promise<any> => {
-        while (!pile.length && !over) await new Promise<void>((f) => asked.push(f));
-        if (!pile.length && error) throw error;
-        return pile.length ? { done: false, value: pile.shift() } : { done: true, value: undefined };
+        while (!pile.length && !over) await more;
+        if (pile.length) return { done: false, value: pile.shift() };
+        if (error) throw error;
+        return { done: true, value: undefined };
       },
       return: async () => {
         pile.length = 0;

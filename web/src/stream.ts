@@ -20,18 +20,18 @@ export class Stream extends Line {
   private began?: number;
   private abort = new AbortController();
 
-  constructor(owner: Owner, http: Http, readonly form: number, rooms: string, query: string) {
+  constructor(owner: Owner, http: Http, readonly form: number, readonly rooms: string, query: string) {
     super(owner, http, "sse", "sse" + form);
-    this.run(rooms, query);
+    this.run(query);
   }
 
-  private async run(rooms: string, query: string) {
+  private async run(query: string) {
     const { http } = this;
     const { post, accept, pad } = forms[this.form];
     query += "&probe=1&pad=" + pad;
     this.limit(0);
     try {
-      const res = await http.send("/rooms/" + rooms + "/sse", post ? "" : query, post ? query : undefined, accept, this.abort.signal);
+      const res = await http.send("/rooms/" + this.rooms + "/sse", post ? "" : query, post ? query : undefined, accept, this.abort.signal);
       if (res.status != 200) {
         const error = await http.refusal(res);
         return this.end(error, error.final || !!error.retryAfter, error.final ? "never" : "backoff");

@@ -34,9 +34,9 @@ export class Ws extends Line {
       const socket = (this.socket = new this.http.env.WebSocket(address));
       // Not every runtime says onclose after it, and where one does it comes first.
       socket.onerror = () => this.timers.set("limit", 0, () => this.closed(1006));
-      socket.onopen = () => this.owner.opened && this.owner.opened(this);
+      socket.onopen = () => this.owner.opened(this);
       socket.onmessage = (e: any) => this.over || this.frame(e.data);
-      socket.onclose = (e: any) => this.closed(e.code || 1006, e.reason);
+      socket.onclose = (e: any) => this.closed(e.code, e.reason);
     } catch (e) {
       this.fail((e as Error).message);
     }
@@ -60,7 +60,7 @@ export class Ws extends Line {
     this.timers.set("limit", this.http.patience + 2000, () => this.fail("16 KiB do not pass", "timeout"));
     this.command({ type: "ping", data }).then(
       (reply) => {
-        if (reply.data != data) return this.fail("a ping came back changed", "bad_answer");
+        if (reply.data != data) return this.fail("changed on the way", "bad_answer");
         this.http.measured(env.now() - began);
         this.good();
       },

@@ -506,14 +506,14 @@ class Socket {
     this.clock.clearTimeout(this.idle);
     if (this.stop) this.stop();
   }
-  kill(code) {
+  kill(code, reason = "") {
     if (this.over) return;
     this.gone();
     this.later(1, () => {
       if (this.frozen || this.state == 3) return;
       this.state = 3;
       if (this.onerror) this.onerror({});
-      if (this.onclose) this.onclose({ code, reason: "" });
+      if (this.onclose) this.onclose({ code, reason });
     });
   }
   close() {

@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { world } from "./world.mjs";
+
+const culvert = await import("../dist/culvert.js");
+const start = (o) => world(culvert, o);
+
+test("an attempt that comes late breaks no order", async () => {
+  // Requests take from no time to several seconds, so that they overtake each other; some batches are refused as too large.
+  for (let seed = 1; seed <= 40; seed++) {
+    const w = start({
+      seed,
+      setUp: ({ clock, server, network }) => {
+        network.ws = "refuse";
+        network.plain = (r) => (r.path == "/publish" && clock.random() < 0.5 ? ((server.slow = 10 ** (4 * clock.random())), "slow") : null);
+        server.limit = seed % 2 ? 0.3 : 1000;
+      },
+    });
+    const n = 60;
+    for (let i = 0; i < n; i++) w.clock.setTimeout(() => w.publish(i), i * 150 * w.clock.random());
+    await w.clock.run(120e3);
+    const sent = w.server.room("lobby").messages.map((m) => m.data);
+    assert.equal(new Set(sent).size, n, "seed " + seed);
+    assert.equal(sent.length, n, "seed " + seed);
+    assert.deepEqual(w.acks.map((a) => a.data), sent, "seed " + seed);
+    assert.deepEqual(w.got.map((m) => m.data), sent, "seed " + seed);
+    assert.deepEqual(w.acks.map((a) => a.offset), sent.map((_, i) => i + 1));
+    w.client.close();
+  }
+});
+
+test("a path that blocks /publish blocks nothing else, and what waits is published when it ends", async () => {
+  const w = start({ setUp: ({ network }) => Object.assign(network, { ws: "refuse", plain: (r) => (r.path == "/publish" ? { status: 403, body: "<html>" } : null) }) });
+  await w.on("sse");
+  w.publish(0);
+  w.server.publish({ room: "lobby", data: "from elsewhere" });
+  await w.clock.run(60e3);
+  assert.equal(w.client.state, "connected");
+  assert.deepEqual(w.got.map((m) => m.data), ["from elsewhere"]);
+  assert.ok(w.network.count(0, "/publish") <= 20);
+  w.network.plain = () => null;
+  await w.clock.run(21e3);
+  assert.equal(w.acks.length, 1);
+});
+
+test("rooms that are added and left while it connects", async () => {
+  for (const ws of ["ok", "refuse", "swallow", "dead"]) {
+    for (let seed = 1; seed <= 10; seed++) {
+      const w = start({ seed, room: "", setUp: ({ network }) => ((network.ws = ws), (network.delay = 30)) });
+      const { clock, server } = w;
+      const got = {};
+      const listen = (name) => w.client.room(name, { from: "start" }).on("message", (m) => (got[name] = got[name] || []).push(m.data));
+      for (let i = 0; i < 12; i++) {
+        clock.setTimeout(() => listen("r" + i), 1200 * clock.random());
+        clock.setTimeout(() => server.publish({ room: "r" + i, data: 0 }), 1200 * clock.random());
+      }
+      for (let i = 0; i < 4; i++) {
+        clock.setTimeout(() => w.client.room("left" + i), 600 * clock.random());
+        clock.setTimeout(() => w.client.room("left" + i).close(), 600 + 600 * clock.random());
+      }
+      await clock.run(20e3);
+      for (let i = 0; i < 12; i++) server.publish({ room: "r" + i, data: 1 });
+      await clock.run(20e3);
+      for (let i = 0; i < 12; i++) assert.deepEqual(got["r" + i], [0, 1], `${ws}, seed ${seed}, room ${i}`);
+      assert.equal(server.room("left0").readers.size, 0);
+      w.client.close();
+    }
+  }
+});
+
+test("a queue that is bounded by bytes, and by what connect was told", async () => {
+  const w = start({ options: { queue: { messages: 3, bytes: 1000 } }, setUp: ({ network }) => (network.on = false) });
+  w.publish("x".repeat(600));
+  await assert.rejects(w.room.publish("x".repeat(600)), { code: "queue_full" });
+  w.publish(1);
+  w.publish(2);
+  await assert.rejects(w.room.publish(3), { code: "queue_full" });
+  w.network.on = true;
+  await w.ready();
+  await w.clock.run(5000);
+  assert.equal(w.acks.length, 3);
+  w.publish(4);
+  await w.clock.run(5000);
+  assert.equal(w.acks.length, 4);
+});
+
+test("a close of the server's says why by its code", async () => {
+  for (const [code, reason, want] of [[4002, "slow: took nothing for 10 s", "slow"], [4199, "", "closed_4199"], [4100, "draining", "draining"]]) {
+    const w = start({ options: { transports: ["websocket"] } });
+    await w.on("websocket");
+    await w.clock.run(4000);
+    for (const s of [...w.server.sockets]) s.kill(code, reason);
+    w.network.ws = "refuse";
+    await w.clock.run(30);
+    const told = w.states.find((s) => s.at > 4000);
+    assert.equal(told.error ? told.error.code : told.reason.split(":")[0], want);
+    w.client.close();
+  }
+});
+
+test("nobody who does not look at a promise hears of it", async () => {
+  const heard = [];
+  const hear = (e) => heard.push(e);
+  process.on("unhandledRejection", hear);
+  try {
+    for (const ws of ["ok", "refuse", "swallow", "dead"]) {
+      const w = start({ options: { token: () => Promise.reject(new Error("no")) }, setUp: ({ network }) => (network.ws = ws) });
+      w.room.publish(1);
+      await w.clock.run(5000);
+      w.client.diagnose().catch(() => {});
+      await w.clock.run(1000);
+      w.client.close();
+      const v = start({ setUp: ({ network }) => Object.assign(network, { ws, plain: () => "lost" }) });
+      v.room.publish(1);
+      v.room.publish(undefined);
+      await v.clock.run(20e3);
+      v.client.close();
+      v.room.publish(2);
+      await v.clock.run(20e3);
+    }
+    await new Promise((done) => setTimeout(done, 20));
+    assert.deepEqual(heard, []);
+  } finally {
+    process.off("unhandledRejection", hear);
+  }
+});
