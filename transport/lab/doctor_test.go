@@ -101,6 +101,72 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
+// onPage are the rows whose diagnosis the page /doctor is asked for as well, in a
+// browser.
+var onPage = []string{
+	"caddy", "1 nginx, bare proxy_pass", "1 varnish", "1 tinyproxy in front", "4 privoxy as Debian ships it", "10 privoxy, filters all text",
+	"12 nginx, 4 KB lumps", "13 nginx, compresses and holds", "15 haproxy, delays small chunks", "18 squid, strips headers",
+	"19 nginx, GET and POST only", "20 nginx, caches everything",
+}
+
+// forPage is what a browser is told: not who refuses a WebSocket, nor how.
+var forPage = strings.NewReplacer("ws_stripped", "ws_blocked", "ws_refused", "ws_blocked", "ws_reset", "ws_blocked", "connect_refused", "ws_blocked")
+
+// verdicts are how the page's verdict on a transport begins.
+var verdicts = map[string]string{
+	"websocket": "Culvert works here over a WebSocket", "sse": "Culvert works here over a stream", "poll": "Culvert works here by polling",
+}
+
+// TestDoctorPage: the page comes to the same findings as the program.
+func TestDoctorPage(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(lasting{t})
+	for _, r := range rows {
+		if !slices.Contains(onPage, r.title()) {
+			continue
+		}
+		t.Run(r.title(), func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t)
+			p := r.start(t, s.host)
+			want := diagnoses[r.title()]
+			finds := strings.Fields(forPage.Replace(want.finds))
+			slices.Sort(finds)
+			var got examination
+			for range 3 { // a busy machine can look like a bad network
+				if got = shown(t, b, p); strings.HasPrefix(got.Verdict, verdicts[want.best]) && got.codes(want.chance) == strings.Join(finds, " ") {
+					return
+				}
+			}
+			t.Errorf("found\n%s, want\n%s and %s\n%s", got.codes(want.chance), strings.Join(finds, " "), want.best, got.text)
+		})
+	}
+}
+
+// shown is what the page shows.
+func shown(t *testing.T, b *browser, p *path) (e examination) {
+	t.Helper()
+	page, err := b.open(p.url+"/doctor?run&idle=4&wait=12&patience=2", p.proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer page.close()
+	for deadline := time.Now().Add(2 * time.Minute); page.evaluate(`document.body && document.body.dataset.done`) != "1"; time.Sleep(time.Second) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the tests do not end: %s", page.evaluate(`document.body.innerText`))
+		}
+	}
+	text := page.evaluate(`JSON.stringify({
+		verdict: document.querySelector("#verdict").textContent,
+		findings: Array.from(document.querySelectorAll("#findings > div"), (e) => ({ code: e.dataset.code })),
+	})`)
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	e.text = page.evaluate(`document.querySelector("#report").textContent`)
+	return e
+}
+
 // examination is what the doctor prints.
 type examination struct {
 	Best     string

@@ -125,9 +125,9 @@ func compress(body []byte, kind string) ([]byte, error) {
 }
 
 // Serve answers GET and HEAD of a file. Where there is none it does nothing and
-// returns false; so it does where there is a page and the client does not name
-// HTML among what it accepts: a program that lost its way wants an error that
-// it can read.
+// returns false; so it does where there is a page and the client says what it
+// accepts and does not name HTML: a program that lost its way wants an error
+// that it can read.
 func (p *Pages) Serve(w http.ResponseWriter, r *http.Request) bool {
 	f := p.files[r.URL.Path]
 	if f == nil {
@@ -209,8 +209,12 @@ func plainHost(host string) bool {
 }
 
 // acceptsHTML reports whether Accept names HTML, as that of every browser does
-// when a page is opened. */* is what programs send.
+// when a page is opened. */* is what programs send. Where there is none, a proxy
+// has taken it away: behind that one, too, a person needs the doctor.
 func acceptsHTML(r *http.Request) bool {
+	if len(r.Header["Accept"]) == 0 {
+		return true
+	}
 	for _, value := range r.Header["Accept"] {
 		for element := range strings.SplitSeq(value, ",") {
 			kind, params, err := mime.ParseMediaType(element)

@@ -42,7 +42,8 @@ func TestServe(t *testing.T) {
 	}{
 		{"/", browser, 200, "text/html; charset=utf-8"},
 		{"/", program, 0, ""},
-		{"/", "", 0, ""},
+		{"/", "", 200, "text/html; charset=utf-8"},
+		{"/doctor", "", 200, "text/html; charset=utf-8"},
 		{"/", "text/html;q=0, */*", 0, ""},
 		{"/doctor", browser, 200, "text/html; charset=utf-8"},
 		{"/doctor", "application/json", 0, ""},
