@@ -1,0 +1,198 @@
+package pages_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/culvertd/culvert/transport/middlebox"
+)
+
+// TestDoctorPage: the page names what stands in the way.
+func TestDoctorPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a browser")
+	}
+	b := startBrowser(t)
+	const second = time.Second
+	for _, tt := range []struct {
+		name    string
+		o       middlebox.Options
+		want    string // codes
+		verdict string
+	}{
+		{"honest", middlebox.Options{}, "clear", "over a WebSocket."},
+		{"strips the upgrade", middlebox.Options{Upgrade: middlebox.UpgradeStrip}, "ws_blocked", "over a stream (GET event-stream)"},
+		{"swallows the upgrade", middlebox.Options{Upgrade: middlebox.UpgradeSwallow}, "ws_swallowed", "over a stream"},
+		{"drops frames", middlebox.Options{Frames: middlebox.FramesDrop}, "ws_silent", "over a stream"},
+		{"drops frames later", middlebox.Options{Frames: middlebox.FramesDrop, FramesAfter: 2 * second}, "ws_goes_silent", "over a stream"},
+		{"corrupts frames", middlebox.Options{Frames: middlebox.FramesCorrupt}, "ws_broken", "over a stream"},
+		{"limits frames", middlebox.Options{MaxFrame: 8000}, "ws_large", "over a stream"},
+		{"limits the age of WebSockets", middlebox.Options{WebSocketAge: 3 * second}, "ws_age", "renewed in time"},
+		{"ends idle connections", middlebox.Options{IdleTimeout: 2500 * time.Millisecond}, "idle_cut", ""},
+		{"forgets idle connections", middlebox.Options{IdleTimeout: 2500 * time.Millisecond, IdleForget: true}, "idle_forgotten", ""},
+		{"holds responses, no WebSocket", middlebox.Options{Hold: middlebox.HoldResponse, Upgrade: middlebox.UpgradeRefuse}, "streams_held ws_blocked", "by polling"},
+		{"holds bodies", middlebox.Options{Hold: middlebox.HoldBody}, "streams_body_held", ""},
+		{"holds event streams of GET", middlebox.Options{Hold: middlebox.HoldResponse, Held: middlebox.GETEventStreams, Upgrade: middlebox.UpgradeStrip}, "streams_differ", "over a stream (POST event-stream)"},
+		{"holds first bytes", middlebox.Options{HoldFirst: 6000}, "streams_first", ""},
+		{"passes lumps", middlebox.Options{Lumps: 4096}, "streams_lumps", ""},
+		{"batches", middlebox.Options{Batch: 800 * time.Millisecond}, "streams_batched", ""},
+		{"delays what streams", middlebox.Options{Batch: 230 * time.Millisecond, Held: middlebox.Streams}, "streams_late", ""},
+		{"queues", middlebox.Options{}, "queued", "over a WebSocket."},
+		{"compresses", middlebox.Options{GzipHold: true}, "streams_compressed", ""},
+		{"caps responses", middlebox.Options{CapResponse: 3 * second}, "response_cap", ""},
+		{"speaks HTTP/1.0", middlebox.Options{HTTP10: true}, "http10", ""},
+		{"loses answers", middlebox.Options{Loss: 0.5, Seed: 1, LossStatus: 502}, "answers_lost", ""},
+		{"removes headers", middlebox.Options{Strip: []string{"Authorization", "Idempotency-Key"}}, "headers_stripped", ""},
+		{"removes headers of answers", middlebox.Options{StripResponse: []string{"Cache-Control"}}, "response_headers", ""},
+		{"blocks methods", middlebox.Options{Methods: []string{"GET", "POST"}}, "methods_blocked", ""},
+		{"blocks POST", middlebox.Options{Methods: []string{"GET", "HEAD"}}, "post_blocked methods_blocked", "Publishing needs a WebSocket"},
+		{"limits addresses and bodies", middlebox.Options{MaxURL: 1000, MaxBody: 2000}, "url_limit body_limit", ""},
+		{"caches", middlebox.Options{Cache: 10 * second}, "cached", ""},
+		{"merges", middlebox.Options{Merge: true}, "merged", ""},
+		{"repeats POST", middlebox.Options{Repeat: middlebox.RepeatPOST}, "repeated", ""},
+		{"is far away", middlebox.Options{Delay: 300 * time.Millisecond}, "slow", ""},
+		{"is thin", middlebox.Options{BytesPerSecond: 20_000}, "thin", ""},
+		{"is a captive portal", middlebox.Options{Answer: middlebox.CaptivePortal()}, "portal", "cannot be reached"},
+		{"is busy", middlebox.Options{Answer: middlebox.Busy(503, second, 4)}, "busy", ""},
+		{"changes Host", middlebox.Options{}, "origin", "Publishing needs"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			server := start(t)
+			if tt.want == "queued" {
+				queues(server)
+			}
+			box, err := middlebox.Start(middlebox.Config{Upstream: strings.TrimPrefix(server.URL, "http://")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(box.Close)
+			// The page itself gets through, as it does from a browser's cache.
+			behave := func(o middlebox.Options) {
+				if err := box.Set(o); err != nil {
+					t.Fatal(err)
+				}
+				box.Cut()
+			}
+			address := box.URL()
+			if tt.want == "origin" {
+				address = changesHost(t, server)
+			}
+			var wrong []string
+			for range 3 { // a busy machine can look like a bad network
+				behave(middlebox.Options{})
+				if wrong = diagnose(t, b, address, func() { behave(tt.o) }, tt.want, tt.verdict, "doctor-"+tt.name); len(wrong) == 0 {
+					return
+				}
+			}
+			t.Error(strings.Join(wrong, "\n"))
+		})
+	}
+}
+
+// diagnose opens the page, lets the network misbehave, has the page make its
+// tests, and returns what is not as it should be.
+func diagnose(t *testing.T, b *browser, address string, misbehave func(), want, verdict, picture string) (wrong []string) {
+	t.Helper()
+	x := b.open(t, address+"/doctor?idle=4&wait=5&patience=3", desktop, nil)
+	x.until(`document.querySelector("#url").textContent != "URL"`)
+	misbehave()
+	if want == "clear" { // the address can start them, too
+		x.do(`location.search += "&run"`)
+	} else {
+		x.do(`document.querySelector("#start").click()`)
+	}
+	x.untilFor(3*time.Minute, `document.body.dataset.done == "1"`)
+	x.picture(picture)
+	var codes []string
+	if err := x.run(`Array.from(document.querySelectorAll("#findings > div"), (e) => e.dataset.code)`, &codes); err != nil {
+		t.Fatal(err)
+	}
+	report := x.text("#report")
+	x.until(`Array.from(document.querySelectorAll("#findings > div:not(.good)")).every((e) => e.querySelector(".level").textContent)`)
+	add := func(format string, args ...any) {
+		wrong = append(wrong, fmt.Sprintf(format, args...)+"\n"+report)
+	}
+	for _, code := range strings.Fields(want) {
+		if !slices.Contains(codes, code) {
+			add("found are %v, want %s", codes, code)
+		}
+	}
+	if want == "clear" && len(codes) != 1 || want != "clear" && slices.Contains(codes, "clear") {
+		add("found are %v, want %s", codes, want)
+	}
+	if got := x.text("#verdict"); !strings.Contains(got, verdict) || !strings.Contains(strings.Join(strings.Fields(report), " "), got) {
+		add("the verdict is %q, want %q", got, verdict)
+	}
+	if regexp.MustCompile(`\{\w+\}|undefined|NaN`).MatchString(report) {
+		add("a value is missing")
+	}
+	if want == "clear" {
+		x.do(`document.querySelector("#copy").click()`)
+		x.until(`document.querySelector("#copied").textContent != ""`)
+		x.clean(address)
+	}
+	return wrong
+}
+
+// queues makes requests for the same address wait for each other.
+func queues(server *httptest.Server) {
+	var locks sync.Map
+	behind := server.Config.Handler
+	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		lock, _ := locks.LoadOrStore(r.RequestURI, new(sync.Mutex))
+		lock.(*sync.Mutex).Lock()
+		defer lock.(*sync.Mutex).Unlock()
+		behind.ServeHTTP(w, r)
+	})
+}
+
+// changesHost is a proxy in front of the server that names the server and not
+// itself. Its pages' origin is not loopback to the server, as it would not be
+// on a network.
+func changesHost(t *testing.T, server *httptest.Server) string {
+	t.Helper()
+	target := strings.TrimPrefix(server.URL, "http://")
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Scheme, r.URL.Host, r.RequestURI, r.Host = "http", target, "", target
+		for name := range r.Header {
+			if strings.HasPrefix(name, "Sec-Fetch-") { // browsers send them to secure and local addresses only
+				r.Header.Del(name)
+			}
+		}
+		if r.Header.Get("Upgrade") != "" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer resp.Body.Close()
+		for name, values := range resp.Header {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(resp.StatusCode)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := resp.Body.Read(buffer)
+			if n > 0 {
+				_, _ = w.Write(buffer[:n])
+				_ = http.NewResponseController(w).Flush()
+			}
+			if err != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(proxy.Close)
+	return proxy.URL
+}
