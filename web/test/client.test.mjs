@@ -265,6 +265,36 @@ for (const [name, answer] of Object.entries({
   });
 }
 
+// What comes over a WebSocket or a stream is not what was sent: for good, or for a while.
+for (const [name, rewrite] of Object.entries({
+  "an echo with another nonce": (text, m) => (m.type == "reply" ? text.replace(/"data":"../, '"data":"xx') : text),
+  "truncated messages": (text, m) => (m.type == "message" ? text.slice(0, -5) : text),
+  "truncated everything": (text) => text.slice(0, 20),
+  "somebody else's JSON": (text, m) => (m.type == "hello" ? '{"type":"hello","server":"other"}' : '{"ok":true}'),
+  "null": () => "null",
+  "a page": () => html,
+  "an error without a code": () => '{"type":"error"}',
+})) {
+  for (const ws of ["ok", "refuse"]) {
+    test(`${name} over ${ws == "ok" ? "WebSocket" : "streams"}`, async () => {
+      const w = start({ setUp: ({ network }) => Object.assign(network, { ws, rewrite }), roomOptions: { from: "start" } });
+      traffic(w, 40, 1000);
+      w.publish("own");
+      await w.clock.run(60e3);
+      assert.equal(w.got.length, 41, "polls bring it all the same");
+      assert.equal(w.acks.length, 1);
+      assert.equal(w.client.state, "connected");
+      assert.ok(w.network.count() < 250, w.network.count() + " requests in a minute");
+      w.network.rewrite = (text) => text;
+      await w.on(ws == "ok" ? "websocket" : "sse", 130e3);
+      assert.equal(w.client.transport, ws == "ok" ? "websocket" : "sse");
+      traffic(w, 10, 100, 40);
+      await w.clock.run(5000);
+      assert.equal(w.got.length, 51);
+    });
+  }
+}
+
 for (const status of [429, 503]) {
   test(status + " with Retry-After is obeyed", async () => {
     const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = () => ({ status, headers: { "retry-after": "7" }, body: "busy" }))) });

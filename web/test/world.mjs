@@ -316,6 +316,8 @@ export class Network {
   wsTrips = 2;
   /** Envelopes that never arrive, of WebSockets and streams. */
   swallow = () => false;
+  /** What becomes of the text of an envelope, on WebSockets and streams. */
+  rewrite = (text) => text;
   /** Milliseconds after which a WebSocket is cut, whatever passes; 0: never. */
   wsAge = 0;
   /** Milliseconds without a byte after which a WebSocket is cut. */
@@ -409,7 +411,7 @@ export class Network {
     let held = [];
     let lump = "";
     const write = (m) => {
-      const text = ": x\nid: 1\nevent: " + m.type + "\ndata: " + JSON.stringify(m) + "\n\n";
+      const text = ": x\nid: 1\nevent: " + m.type + "\ndata: " + this.rewrite(JSON.stringify(m), m) + "\n\n";
       if (mode == "held" || this.swallow(m)) return;
       if (mode == "lumps") {
         lump += text;
@@ -486,7 +488,7 @@ class Socket {
   toClient(m) {
     if (this.network.ws == "dead" || this.frozen || this.over || this.network.swallow(m)) return;
     this.busy();
-    const text = JSON.stringify(m);
+    const text = this.network.rewrite(JSON.stringify(m), m);
     this.later(1, () => {
       if (this.state == 1 && !this.frozen && this.network.on && this.onmessage) this.onmessage({ data: text });
     });
