@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"io"
 	"log/slog"
 	"net/http"
@@ -21,22 +20,10 @@ import (
 // files writes a new certificate and its key into a folder.
 func files(t *testing.T, folder string) (certFile, keyFile string, roots *x509.CertPool) {
 	t.Helper()
-	certificate, roots, err := transporttest.SelfSigned()
+	certFile, keyFile, roots, err := transporttest.SelfSignedFiles(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile = filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
-	write := func(name, kind string, der []byte) {
-		if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(certFile, "CERTIFICATE", certificate.Certificate[0])
-	write(keyFile, "PRIVATE KEY", key)
 	return certFile, keyFile, roots
 }
 
