@@ -107,17 +107,22 @@ func TestCloseDoesNotWait(t *testing.T) {
 }
 
 func BenchmarkTryWrite(b *testing.B) {
-	here, there := tcpPair(b)
-	go io.Copy(io.Discard, there)
-	c := New(here)
-	p := make([]byte, 256)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := c.TryWrite(p); err != nil {
-			b.Fatal(err)
-		}
-		if c.raw == nil {
-			b.Skip("no writing without waiting here")
-		}
+	for name, dress := range map[string]func(net.Conn) net.Conn{"net": func(nc net.Conn) net.Conn { return nc }, "light": Lighten} {
+		b.Run(name, func(b *testing.B) {
+			here, there := tcpPair(b)
+			go io.Copy(io.Discard, there)
+			c := New(dress(here))
+			defer c.Close()
+			p := make([]byte, 256)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.TryWrite(p); err != nil {
+					b.Fatal(err)
+				}
+				if c.raw == nil {
+					b.Skip("no writing without waiting here")
+				}
+			}
+		})
 	}
 }

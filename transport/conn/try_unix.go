@@ -13,7 +13,7 @@ import (
 func rawOf(nc net.Conn) syscall.RawConn {
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
-		return nil
+		return lightOf(nc)
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {

@@ -15,12 +15,8 @@ const (
 // without an acknowledgement. The system may refuse any of it: the connection
 // works all the same.
 func tune(nc net.Conn, t Tuning) {
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
-		return
-	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
+	raw := rawOf(nc)
+	if raw == nil {
 		return
 	}
 	raw.Control(func(fd uintptr) {

@@ -3,6 +3,7 @@ package stream
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/culvertd/culvert/hub"
@@ -18,37 +19,37 @@ type halfConn interface {
 // wait until it is opened. So a subscriber that is ended at once, by a node
 // that drains, still says its first words first.
 type gate struct {
-	once sync.Once
-	shut chan struct{} // closed by Close
-	open chan struct{} // closed when conn is there
+	there atomic.Bool // conn is set, for good
 
 	mu     sync.Mutex
-	conn   halfConn // guarded by mu until open is closed, constant then
-	closed bool     // guarded by mu
+	conn   halfConn      // guarded by mu until there, constant then
+	closed bool          // guarded by mu
+	change chan struct{} // closed when one of both is set; nil if nobody waits; guarded by mu
 }
 
-func newGate() *gate { return &gate{shut: make(chan struct{}), open: make(chan struct{})} }
+func newGate() *gate { return new(gate) }
 
 // Open lets writes through to c. Where the gate has been closed, so is c.
 func (g *gate) Open(c halfConn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.conn = c
-	close(g.open)
+	g.there.Store(true)
+	g.changedLocked()
 	if g.closed {
 		c.Close()
 	}
 }
 
-// opened reports whether there is a connection.
-func (g *gate) opened() bool {
-	select {
-	case <-g.open:
-		return true
-	default:
-		return false
+func (g *gate) changedLocked() {
+	if g.change != nil {
+		close(g.change)
+		g.change = nil
 	}
 }
+
+// opened reports whether there is a connection.
+func (g *gate) opened() bool { return g.there.Load() }
 
 // TryWrite does not wait.
 func (g *gate) TryWrite(p []byte) (int, error) {
@@ -59,12 +60,26 @@ func (g *gate) TryWrite(p []byte) (int, error) {
 }
 
 func (g *gate) Write(p []byte) (int, error) {
-	select {
-	case <-g.open:
+	if g.opened() || g.wait() {
 		return g.conn.Write(p)
-	case <-g.shut:
-		return 0, net.ErrClosed
 	}
+	return 0, net.ErrClosed
+}
+
+// wait waits until the gate is open or closed, and tells which.
+func (g *gate) wait() (open bool) {
+	g.mu.Lock()
+	for g.conn == nil && !g.closed {
+		if g.change == nil {
+			g.change = make(chan struct{})
+		}
+		change := g.change
+		g.mu.Unlock()
+		<-change
+		g.mu.Lock()
+	}
+	defer g.mu.Unlock()
+	return g.conn != nil
 }
 
 // SetWriteDeadline sets none while the gate is closed: the handshake has its
@@ -85,10 +100,10 @@ func (g *gate) CloseWrite() error {
 
 // Close closes what there is, and makes a Write that waits return.
 func (g *gate) Close() error {
-	g.once.Do(func() { close(g.shut) })
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
+	g.changedLocked()
 	if g.conn != nil {
 		return g.conn.Close()
 	}

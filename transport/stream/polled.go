@@ -19,7 +19,7 @@ type polled struct {
 func (h *Handler) newPolled(nc net.Conn, sub *hub.Subscriber, stray int) *polled {
 	h.running.Add(1)
 	p := &polled{sub: sub, stray: stray}
-	p.Init(nc, h.running.Done)
+	p.Init(conn.Lighten(nc), h.left)
 	return p
 }
 

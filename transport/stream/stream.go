@@ -49,6 +49,7 @@ type Options struct {
 type Handler struct {
 	o       Options
 	running sync.WaitGroup // the connections, and one more until Wait
+	left    func()         // a connection's Done of it, made once
 	waited  sync.Once
 	staying atomic.Int64
 }
@@ -69,6 +70,7 @@ func New(o Options) *Handler {
 	}
 	h := &Handler{o: o}
 	h.running.Add(1)
+	h.left = h.running.Done
 	return h
 }
 

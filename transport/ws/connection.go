@@ -27,7 +27,7 @@ type connection struct {
 	nc    *conn.Net
 	sub   *hub.Subscriber
 	form  int    // one of the plain ones, whatever was agreed on
-	room  string // the first, which is the only one of a bare connection
+	room  string // of a bare connection, which has one
 
 	deflate bool // permessage-deflate was agreed on
 

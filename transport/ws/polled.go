@@ -37,7 +37,7 @@ type polled struct {
 func (c *connection) runPolled(q read.Request, pl *poller.Poller) {
 	p := &polled{c: c, heartbeat: heartbeat(q.Heartbeat, c.h.o.Heartbeat)}
 	c.h.running.Add(1)
-	p.Init(c.guard.Conn, c.h.running.Done)
+	p.Init(conn.Lighten(c.guard.Conn), c.h.left)
 	p.Tune(c.h.o.Tuning)
 	p.seen.Store(time.Now().UnixMilli())
 	p.frames.deflate = c.deflate

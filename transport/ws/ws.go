@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,6 +73,7 @@ type Handler struct {
 	upgrader  websocket.Upgrader
 	deflating websocket.Upgrader // the same, with compression
 	running   sync.WaitGroup     // the connections, and one more until Wait
+	left      func()             // a connection's Done of it, made once
 	waited    sync.Once
 }
 
@@ -115,6 +117,7 @@ func New(o Options) *Handler {
 	h.deflating = h.upgrader
 	h.deflating.EnableCompression = true
 	h.running.Add(1)
+	h.left = h.running.Done
 	return h
 }
 
@@ -193,7 +196,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, q read.Request, 
 	if !ok {
 		return
 	}
-	c := &connection{h: h, ws: ws, guard: g, form: form, room: q.Rooms[0], deflate: deflate}
+	c := &connection{h: h, ws: ws, guard: g, form: form, deflate: deflate}
+	if form != wire.FormWS {
+		c.room = strings.Clone(q.Rooms[0]) // else the whole request's URL would live on
+	}
 	if pl := h.o.Poller; pl != nil && pl.Native(g.Conn) {
 		c.runPolled(q, pl)
 		return
