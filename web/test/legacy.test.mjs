@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 import vm from "node:vm";
-import { Clock, Network, Server } from "./world.mjs";
+import { Network } from "./network.mjs";
+import { Server } from "./server.mjs";
+import { Clock } from "./world.mjs";
 
 /** A page of an old browser: no fetch, no Promise, no WebSocket. */
 function page({ room = "lobby", options = {}, setUp = () => {} } = {}) {

@@ -1,9 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { world } from "./world.mjs";
-
-const culvert = await import("../dist/culvert.js");
-const start = (o) => world(culvert, o);
+import { start, whole } from "./common.mjs";
 
 test("an attempt that comes late breaks no order", async () => {
   // Requests take from no time to several seconds, so that they overtake each other; some batches are refused as too large.
@@ -123,4 +120,102 @@ test("nobody who does not look at a promise hears of it", async () => {
   } finally {
     process.off("unhandledRejection", hear);
   }
+});
+
+test("a thousand publishes while offline", async () => {
+  const w = start({ setUp: ({ network }) => (network.on = false) });
+  for (let i = 0; i < 1000; i++) w.publish(i);
+  await assert.rejects(w.room.publish("one more"), { code: "queue_full" });
+  await w.clock.run(120e3);
+  assert.notEqual(w.client.state, "connected");
+  assert.ok(w.network.count(60e3) <= 60, w.network.count(60e3) + " requests in a minute");
+  w.network.on = true;
+  await w.on("websocket");
+  await w.clock.run(5000);
+  whole(w, 1000);
+  assert.deepEqual(w.acks.map((a) => a.offset), Array.from({ length: 1000 }, (_, i) => i + 1));
+  await assert.rejects(w.room.publish(new Array(1e6).fill("x").join("")), { code: "message_too_large" });
+});
+
+test("doubled requests and lost answers: once each, in order", async () => {
+  for (const seed of [1, 2, 3, 4, 5]) {
+    const w = start({
+      seed,
+      setUp: ({ clock, network }) => {
+        network.ws = "refuse";
+        network.stream = () => "held";
+        network.plain = (r) => (r.method == "POST" && clock.random() < 0.3 ? "lost" : clock.random() < 0.5 ? "twice" : null);
+      },
+    });
+    for (let i = 0; i < 40; i++) w.clock.setTimeout(() => w.publish(i), i * 200);
+    await w.clock.run(300e3, () => w.acks.length == 40);
+    await w.clock.run(30e3);
+    whole(w, 40, "seed " + seed);
+    assert.deepEqual(w.acks.map((a) => a.data), Array.from({ length: 40 }, (_, i) => i));
+  }
+});
+
+test("a refusal rejects its own promise only", async () => {
+  for (const ws of ["ok", "refuse"]) {
+    const w = start({ setUp: ({ server, network }) => ((network.ws = ws), server.publish({ room: "lobby", data: "first", key: "k" })) });
+    w.publish(0);
+    w.publish("other", { key: "k" });
+    w.publish(1);
+    await w.clock.run(5000);
+    whole(w, 2);
+    assert.equal(w.errors.length, 1);
+    assert.equal(w.errors[0].e.code, "key_conflict");
+    await assert.rejects(w.room.publish(undefined), { code: "bad_json" });
+    await assert.rejects(w.room.publish(1n), { code: "bad_json" });
+  }
+});
+
+test("batches that are too large for the path are split", async () => {
+  const w = start({
+    setUp: ({ network, server }) => {
+      network.ws = "refuse";
+      server.limit = 2;
+    },
+  });
+  for (let i = 0; i < 60; i++) w.publish(i);
+  await w.clock.run(20e3);
+  whole(w, 60);
+  w.publish("x".repeat(3000));
+  w.publish(60);
+  await w.clock.run(20e3);
+  whole(w, 61);
+  assert.equal(w.errors[0].e.code, "body_too_large");
+});
+
+test("publishes that the server cannot take are tried less and less often", async () => {
+  for (const ws of ["ok", "refuse"]) {
+    let tried = 0;
+    let well = false;
+    const w = start({ setUp: ({ network, server }) => {
+      network.ws = ws;
+      network.plain = (r) => (r.path == "/publish" ? { status: 503, body: "{}" } : null);
+      const { publish } = server;
+      server.publish = (m) => (well ? publish.call(server, m) : (tried++, { status: 503, error: { code: "store_unavailable", message: "" } }));
+    } });
+    w.publish(0);
+    await w.clock.run(60e3);
+    const tries = tried + w.network.count(0, "POST /publish");
+    assert.ok(tries >= 5 && tries <= 20, tries + " tries in a minute");
+    well = true;
+    w.network.plain = () => null;
+    await w.clock.run(21e3);
+    whole(w, 1);
+  }
+});
+
+test("a request on a connection that was forgotten is repeated on another", async () => {
+  let hung = 0;
+  const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.stream = () => "held"), (network.plain = (r) => (r.path == "/publish" && hung++ < 1 ? "hang" : null))) });
+  await w.on("poll");
+  await w.clock.run(20e3);
+  const from = w.clock.now();
+  w.publish(0);
+  await w.clock.run(10e3, () => w.acks.length);
+  assert.ok(w.clock.now() - from < 1500, "answered after " + (w.clock.now() - from));
+  assert.equal(w.network.count(from, "POST /publish"), 2);
 });

@@ -1,0 +1,140 @@
+// Answers that are none, and refusals.
+import assert from "node:assert/strict";
+import test from "node:test";
+import { html, start, traffic, whole } from "./common.mjs";
+import { Storage } from "./world.mjs";
+
+for (const [name, answer] of Object.entries({
+  "a captive portal": { status: 200, body: html },
+  "truncated JSON": { status: 200, body: '{"protocol":1,"messages":[{"type":"mess' },
+  "foreign JSON": { status: 200, body: '{"ok":true}' },
+  "JSON null": { status: 200, body: "null" },
+  "407": { status: 407, body: html },
+  "403 of a filter": { status: 403, body: html },
+  "502": { status: 502, body: html },
+})) {
+  test(name + ": the state is true, no loop, and it passes", async () => {
+    const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = () => answer)) });
+    w.publish(0);
+    await w.clock.run(60e3);
+    assert.notEqual(w.client.state, "connected");
+    assert.notEqual(w.client.state, "failed");
+    assert.equal(w.states.at(-1).error?.code ?? w.states.at(-2).error.code, "bad_answer");
+    assert.ok(w.network.count() <= 60, w.network.count() + " requests in a minute");
+    w.network.plain = () => null;
+    await w.ready();
+    await w.clock.run(25e3);
+    whole(w, 1);
+    assert.equal(w.acks.length, 1);
+  });
+}
+
+// What comes over a WebSocket or a stream is not what was sent: for good, or for a while.
+for (const [name, rewrite] of Object.entries({
+  "an echo with another nonce": (text, m) => (m.type == "reply" ? text.replace(/"data":"../, '"data":"xx') : text),
+  "truncated messages": (text, m) => (m.type == "message" ? text.slice(0, -5) : text),
+  "truncated everything": (text) => text.slice(0, 20),
+  "somebody else's JSON": (text, m) => (m.type == "hello" ? '{"type":"hello","server":"other"}' : '{"ok":true}'),
+  "null": () => "null",
+  "a page": () => html,
+  "an error without a code": () => '{"type":"error"}',
+})) {
+  for (const ws of ["ok", "refuse"]) {
+    test(`${name} over ${ws == "ok" ? "WebSocket" : "streams"}`, async () => {
+      const w = start({ setUp: ({ network }) => Object.assign(network, { ws, rewrite }), roomOptions: { from: "start" } });
+      traffic(w, 40, 1000);
+      w.publish("own");
+      await w.clock.run(60e3);
+      assert.equal(w.got.length, 41, "polls bring it all the same");
+      assert.equal(w.acks.length, 1);
+      assert.equal(w.client.state, "connected");
+      assert.ok(w.network.count() < 250, w.network.count() + " requests in a minute");
+      w.network.rewrite = (text) => text;
+      await w.on(ws == "ok" ? "websocket" : "sse", 130e3);
+      assert.equal(w.client.transport, ws == "ok" ? "websocket" : "sse");
+      traffic(w, 10, 100, 40);
+      await w.clock.run(5000);
+      assert.equal(w.got.length, 51);
+    });
+  }
+}
+
+for (const status of [429, 503]) {
+  test(status + " with Retry-After is obeyed", async () => {
+    const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = () => ({ status, headers: { "retry-after": "7" }, body: "busy" }))) });
+    await w.clock.run(100, () => w.client.state == "waiting");
+    const from = w.clock.now();
+    await w.clock.run(6990);
+    assert.equal(w.network.count(from + 1), 0);
+    w.network.plain = () => null;
+    await w.ready(30e3);
+    assert.equal(w.client.state, "connected");
+  });
+}
+
+test("a refusal of the server itself is final, and says why", async () => {
+  const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = () => ({ status: 403, body: '{"error":{"code":"origin_not_allowed","message":"no","allowed":"others"}}' }))) });
+  const p = w.room.publish(1);
+  await w.clock.run(60e3);
+  assert.equal(w.client.state, "failed");
+  assert.equal(w.states.at(-1).error.code, "origin_not_allowed");
+  assert.equal(w.states.at(-1).error.allowed, "others");
+  await assert.rejects(p, { code: "origin_not_allowed", final: true });
+  await assert.rejects(w.room.publish(2), { code: "origin_not_allowed" });
+  const n = w.network.count();
+  await w.clock.run(600e3);
+  assert.equal(w.network.count(), n);
+});
+
+test("a token is asked for again when the old one has expired", async () => {
+  for (const ws of ["ok", "refuse"]) {
+    let asked = 0;
+    const w = start({ options: { token: async () => "t" + ++asked }, setUp: ({ server, network }) => ((network.ws = ws), (server.token = "t1")) });
+    await w.ready();
+    assert.equal(asked, 1);
+    w.server.token = "t2";
+    w.server.restart(100);
+    await w.clock.run(60e3);
+    assert.equal(w.client.state, "connected");
+    assert.equal(asked, 2);
+  }
+  const w = start({ options: { token: () => Promise.reject(new Error("no")) } });
+  await w.clock.run(60e3);
+  assert.notEqual(w.client.state, "connected");
+  assert.equal(w.states.findLast((s) => s.error).error.code, "token_failed");
+});
+
+test("storage that throws, is full of nonsense, or is shared with another tab", async () => {
+  const throwing = { getItem() { throw new Error("blocked"); }, setItem() { throw new Error("blocked"); } };
+  const nonsense = { getItem: () => '{"bad websocket":7,"form":["x",{}],"heartbeat":[-1],"wait":null,"life websocket":[1e9,9e99]}', setItem() {} };
+  for (const storage of [throwing, nonsense, null]) {
+    const w = start({ options: { storage } });
+    await w.on("websocket");
+    assert.equal(w.client.transport, "websocket");
+  }
+  const storage = new Storage();
+  const w = start({ options: { storage }, setUp: ({ network }) => (network.ws = "refuse") });
+  const other = w.make({ storage });
+  other.room("lobby");
+  await w.clock.run(30e3);
+  assert.deepEqual([w.client.transport, other.transport], ["sse", "sse"]);
+  assert.match([...storage.items.values()][0], /bad websocket/);
+});
+
+test("an answer's time that is capped makes shorter waits", async () => {
+  const w = start({ setUp: ({ network }) => Object.assign(network, { ws: "refuse", stream: () => "held", cap: 3000 }) });
+  await w.on("poll");
+  await w.clock.run(120e3);
+  const from = w.clock.now();
+  await w.clock.run(120e3);
+  assert.deepEqual(w.states.filter((s) => s.at > from), []);
+  const polls = w.network.log.filter((r) => r.at > from && r.path?.endsWith("/poll"));
+  assert.ok(polls.length <= 80, polls.length + " polls in two minutes");
+});
+
+test("an answer from a cache does not spin", async () => {
+  const stale = JSON.stringify({ protocol: 1, messages: [], cursor: "lobby=0", time: 1 });
+  const w = start({ setUp: ({ network }) => Object.assign(network, { ws: "refuse", stream: () => "held", plain: (r) => (r.path.endsWith("/poll") ? { status: 200, body: stale } : null) }) });
+  await w.clock.run(60e3);
+  assert.ok(w.network.count() <= 80, w.network.count() + " requests in a minute");
+});
