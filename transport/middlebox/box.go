@@ -39,7 +39,8 @@ type Stats struct {
 	Forwarded int
 	// Refused by the box itself: methods, limits, upgrades, Options.Answer.
 	Refused int
-	// Repeated, Lost, Cached, Merged: as the options of these names did.
+	// Repeated, Lost (by Loss or DropReused), Cached, Merged: as the options of
+	// these names did.
 	Repeated, Lost, Cached, Merged int
 }
 
@@ -236,12 +237,12 @@ func (b *Box) jitter(most time.Duration) time.Duration {
 // serve answers the requests of one client connection.
 func (b *Box) serve(l *link) {
 	reader := bufio.NewReader(l.client)
-	for {
+	for first := true; ; first = false {
 		r, err := http.ReadRequest(reader)
 		if err != nil {
 			return
 		}
-		x := &exchange{box: b, link: l, reader: reader, request: r, options: b.optionsFor(r)}
+		x := &exchange{box: b, link: l, reader: reader, request: r, options: b.optionsFor(r), reused: !first}
 		if !x.run() {
 			return
 		}

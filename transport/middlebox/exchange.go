@@ -31,6 +31,8 @@ type exchange struct {
 	address string // the server's
 	body    []byte
 
+	reused bool // the connection has carried a request before
+
 	// The client's side is watched while the server answers, so that a client
 	// that leaves is noticed. The watch has ended when watched is closed; until
 	// then reader is its own.
@@ -188,10 +190,14 @@ func (x *exchange) serve() bool {
 		return x.answer(http.StatusBadGateway, nil, "no answer from the server\n")
 	}
 	defer x.link.drop(upstream)
-	if x.lose(response) {
+	dropped := o.DropReused && x.reused
+	if dropped {
+		x.box.count(func(s *Stats) { s.Lost++ })
+	}
+	if dropped || x.lose(response) {
 		_ = out.Close()
 		mine.fail(x.box)
-		if o.LossStatus != 0 {
+		if o.LossStatus != 0 && !dropped {
 			return x.answer(o.LossStatus, nil, "the answer was lost\n")
 		}
 		x.link.close()

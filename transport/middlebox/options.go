@@ -163,6 +163,10 @@ type Options struct {
 	LossMethods []string
 	// LossStatus is answered instead. 0: the connection is closed without an answer.
 	LossStatus int
+	// DropReused carries out a request that comes on a connection that was used
+	// before, and closes the connection instead of answering: what a server's
+	// keep-alive time-out does to a request that crosses it.
+	DropReused bool
 
 	// Requests.
 

@@ -158,3 +158,20 @@ func TestLossIsSeeded(t *testing.T) {
 		t.Error("the seed does not decide")
 	}
 }
+
+func TestDropReused(t *testing.T) {
+	inBubble(t, Options{DropReused: true}, func(w *world) {
+		// Go's client repeats a GET that was dropped, and no POST.
+		for n := range 3 {
+			if got := w.status("GET", "/echo", ""); got != 200 {
+				t.Errorf("GET %d: %d", n, got)
+			}
+		}
+		if seen, lost := w.backend.seen("GET /echo"), w.box.Stats().Lost; seen != 5 || lost != 2 {
+			t.Errorf("3 GETs reached the server %d times, %d answers were lost", seen, lost)
+		}
+		if got := w.status("POST", "/echo", "x"); got != 0 || w.backend.seen("POST /echo") != 1 {
+			t.Errorf("POST: %d, carried out %d times", got, w.backend.seen("POST /echo"))
+		}
+	})
+}
