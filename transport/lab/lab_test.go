@@ -8,7 +8,12 @@
 // things are shown for each: that the middlebox really misbehaves, with an
 // origin that knows no countermeasures (TestMisbehaviour); that the protocol
 // holds, with a client of a hundred lines (TestProtocol); and that the browser
-// client finds its way (TestClients).
+// client finds its way (TestClients). Others compare it with other clients
+// (TestComparisonRows), let paths fall silent, break and come back (TestSilence,
+// TestBadLuck, TestRestarts), and let misbehaviours meet that were drawn by
+// chance (TestCombinations; -lab.seed draws others).
+//
+// CATALOGUE.md is the catalogue, RESULTS.md what the client made of it.
 //
 // A row whose software is missing is skipped, and fails where CI=true. With
 // -short nothing runs.
@@ -27,6 +32,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,6 +40,10 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if host := os.Getenv("LAB_HTTP2_PROXY"); host != "" {
+		serveHTTP2Proxy(host)
+		return
+	}
 	if testing.Short() {
 		fmt.Println("the lab takes minutes: skipped with -short")
 		return
@@ -44,9 +54,19 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	atEnd.run()
-	tables()
+	if !tables(code == 0 && complete()) {
+		code = 1
+	}
 	built.remove()
 	os.Exit(code)
+}
+
+// incomplete: something was not run, for something is missing here.
+var incomplete atomic.Bool
+
+// complete tells whether every test was run as it is.
+func complete() bool {
+	return !incomplete.Load() && !slices.ContainsFunc([]string{"test.run", "test.skip", "test.list", "lab.seed", "lab.combinations"}, given)
 }
 
 // atEnd is what is undone after the last test.
@@ -84,6 +104,7 @@ func given(name string) bool {
 func missing(t testing.TB, format string, args ...any) {
 	t.Helper()
 	reason := fmt.Sprintf(format, args...)
+	incomplete.Store(true)
 	if os.Getenv("CI") == "true" {
 		t.Fatal(reason)
 	}

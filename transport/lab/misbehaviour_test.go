@@ -4,6 +4,7 @@ package lab
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -221,5 +222,93 @@ func loses(status int) func(*testing.T, *path, *origin) {
 		if lost == 0 || lost == 30 {
 			t.Errorf("%d of 30 lost", lost)
 		}
+	}
+}
+
+// delaysChunks: small chunks of a stream come 200 ms late. Two of the eight may
+// be late for other reasons.
+func delaysChunks(t *testing.T, p *path, _ *origin) {
+	late := 0
+	for _, d := range p.delays(t) {
+		if d > 150*time.Millisecond {
+			late++
+		}
+	}
+	if late < 3 {
+		t.Errorf("%d of %d chunks were late", late, beats)
+	}
+}
+
+// replays: behind it, what comes on a connection that was used before is carried
+// out and not answered. It sends a GET again, and its client sees nothing of it.
+func replays(t *testing.T, p *path, o *origin) {
+	twice := 0
+	for i := range 20 {
+		target := fmt.Sprintf("/request?id=%d", i)
+		if got := p.status(t, "GET", target, ""); got != http.StatusOK {
+			t.Errorf("GET %d: %d", i, got)
+		}
+		if o.count("GET "+target) > 1 {
+			twice++
+		}
+	}
+	if twice == 0 {
+		t.Error("no GET reached the origin twice")
+	}
+}
+
+// dropsReusedConnections: the second request of a connection is carried out and
+// not answered.
+func dropsReusedConnections(t *testing.T, p *path, o *origin) {
+	c := p.client()
+	defer c.CloseIdleConnections()
+	for i, want := range []bool{true, false} {
+		target := fmt.Sprintf("/request?id=%d", i)
+		resp, err := c.Post(p.url+target, "text/plain", strings.NewReader("x"))
+		if err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+		if n := o.count("POST " + target); (err == nil) != want || n != 1 {
+			t.Errorf("POST %d: %v, carried out %d times", i, err, n)
+		}
+	}
+}
+
+// carriesOutAgain: a POST whose answer is lost reaches the origin again.
+func carriesOutAgain(t *testing.T, p *path, o *origin) {
+	most := 0
+	for i := range 30 {
+		target := fmt.Sprintf("/request?id=%d", i)
+		if got := p.status(t, "POST", target, "x"); got != http.StatusOK {
+			t.Errorf("POST %d: %d", i, got)
+		}
+		most = max(most, o.count("POST "+target))
+	}
+	if most < 2 {
+		t.Error("every POST was carried out once")
+	}
+}
+
+// TestLongURLs shows that software as it comes refuses URLs that a client might
+// make of a long list of rooms.
+func TestLongURLs(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		start func(testing.TB, string) *path
+	}{
+		{"nginx", nginxWith("", "", "")}, {"apache", plain(apache)}, {"haproxy", plain(haproxy)}, {"squid", plain(squid)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := c.start(t, startOrigin(t).host)
+			for length, fine := range map[int]bool{1500: true, 16 << 10: false} {
+				got := p.status(t, "GET", "/request?x="+strings.Repeat("x", length), "")
+				if (got == http.StatusOK) != fine {
+					t.Errorf("a URL of %d bytes: %d", length, got)
+				}
+			}
+		})
 	}
 }

@@ -75,7 +75,7 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if i > 0 {
 				wait(beat)
 			}
-			fmt.Fprintf(w, "data: line %d\n\n", i)
+			fmt.Fprintf(w, "data: line %d %d\n\n", i, time.Now().UnixNano())
 			_ = http.NewResponseController(w).Flush()
 		}
 	case "/hits":
@@ -172,6 +172,24 @@ func (p *path) flows(t testing.TB, method, kind, accept string) bool {
 		t.Fatalf("%d lines of %d, %v", n, beats, s.Err())
 	}
 	return last.Sub(first) > beat*(beats-1)/2
+}
+
+// delays are the times that the lines of a stream are on their way.
+func (p *path) delays(t testing.TB) (all []time.Duration) {
+	t.Helper()
+	resp, done, err := p.do(t.Context(), http.MethodGet, p.url+"/stream?type=text/event-stream&n="+fmt.Sprint(nonce.Add(1)), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	for s := bufio.NewScanner(resp.Body); s.Scan(); {
+		var line int
+		var sent int64
+		if n, _ := fmt.Sscanf(s.Text(), "data: line %d %d", &line, &sent); n == 2 {
+			all = append(all, time.Since(time.Unix(0, sent)))
+		}
+	}
+	return all
 }
 
 // echoes tells what becomes of a WebSocket: "refused" with the status, "silent",

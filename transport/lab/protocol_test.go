@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -60,6 +61,11 @@ func (e *experiment) outcomes(t *testing.T) {
 		})
 	}
 	all.Wait()
+	if e.row.number == 1 {
+		if got := e.path.status(t, "GET", fmt.Sprintf("/rooms/probe/ws?n=%d", nonce.Add(1)), ""); got != http.StatusUpgradeRequired {
+			t.Errorf("a WebSocket without its upgrade is answered with %d", got)
+		}
+	}
 }
 
 const messages = 40

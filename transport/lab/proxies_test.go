@@ -32,6 +32,9 @@ type path struct {
 	tls bool
 	// boxes of our own on the way.
 	boxes []*middlebox.Box
+	// forget makes every connection that is open now fall silent, while new ones
+	// pass; nil: nobody can.
+	forget func()
 }
 
 // client is an HTTP client on the path; like a browser it accepts gzip.
@@ -53,6 +56,8 @@ type setting struct {
 	// template says.
 	Way, Global, More string
 	Modules           []string
+	// Target is where nginx sends requests; "": the upstream.
+	Target string
 
 	// Filled by configure.
 	Dir, Upstream, UpstreamHost, UpstreamPort, Configuration string

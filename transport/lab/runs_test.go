@@ -38,6 +38,7 @@ type task struct {
 	Reach      []string `json:"reach,omitempty"`  // transports to wait for at the end
 	Settle     int      `json:"settle,omitempty"` // milliseconds to wait for them
 	Transports []string `json:"transports,omitempty"`
+	HTTP2      bool     `json:"http2,omitempty"`  // a page has a connection of HTTP/2 first
 	Client     string   `json:"client,omitempty"` // a page's; "": the one that the server has
 }
 
@@ -246,6 +247,7 @@ func (n *node) begin(t testing.TB, p *path, k task) (*run, error) {
 type chromium struct {
 	browser *browser
 	pages   *httptest.Server
+	client  string // the file
 
 	mu   sync.Mutex
 	last int                 // guarded by mu
@@ -261,7 +263,7 @@ type pageRun struct {
 
 func newChromium(t testing.TB) *chromium {
 	t.Helper()
-	c := &chromium{runs: map[string]*pageRun{}}
+	c := &chromium{client: clientFile(t), runs: map[string]*pageRun{}}
 	c.pages = httptest.NewServer(c)
 	t.Cleanup(c.pages.Close)
 	c.browser = startBrowser(t)
@@ -277,7 +279,7 @@ func (c *chromium) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, scripts, "js"+r.URL.Path)
 		return
 	case "/culvert.js":
-		http.ServeFile(w, r, os.Getenv("LAB_CLIENT"))
+		http.ServeFile(w, r, c.client)
 		return
 	}
 	c.mu.Lock()

@@ -11,8 +11,14 @@ const say = (o) => process.stdout.write(JSON.stringify(o) + "\n");
 for (const name of ["unhandledRejection", "uncaughtException"])
   process.on(name, (e) => say({ what: "fault", text: `${name}: ${e && e.stack || e}` }));
 let from = "of Node's own";
+const sockets = [];
 try {
-  globalThis.WebSocket = createRequire(import.meta.url)("ws");
+  globalThis.WebSocket = class extends createRequire(import.meta.url)("ws") {
+    constructor(...a) {
+      super(...a);
+      sockets.push(this);
+    }
+  };
   from = "npm ws";
 } catch { /* Node's own, where there is one */ }
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -23,9 +29,10 @@ report.webSocket = from;
 say({ what: "report", report });
 process.stdin.destroy();
 // A client that was closed leaves no timers. Sockets may stay for a while: a
-// WebSocket waits for the other side's close frame, fetch keeps connections.
+// WebSocket waits for the other side's close frame (npm ws with a timer of its
+// own), fetch keeps connections.
 setTimeout(() => {
   const kept = process.getActiveResourcesInfo();
-  if (kept.includes("Timeout")) say({ what: "fault", text: `after close() timers keep Node running: ${kept}` });
+  if (kept.includes("Timeout") && !sockets.some((s) => s.readyState == s.CLOSING)) say({ what: "fault", text: `after close() timers keep Node running: ${kept}` });
   process.exit(0);
 }, 3000).unref();
