@@ -4,12 +4,18 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"unsafe"
 )
 
-// interest is what a connection is watched for: once, and then again when its
-// handler wants more, so that a handler that pauses is left alone.
-const interest = syscall.EPOLLIN | syscall.EPOLLRDHUP | (1 << 30) // EPOLLONESHOT
+// interest is what a connection is watched for: each arrival is told once, so
+// that one that has been read needs no call to be watched on, and one whose
+// handler pauses is left alone.
+const interest = syscall.EPOLLIN | syscall.EPOLLRDHUP | (1 << 31) // EPOLLET
+
+// hangUp is told once too, perhaps together with the last data.
+const hangUp = syscall.EPOLLRDHUP | syscall.EPOLLHUP | syscall.EPOLLERR
 
 // epoll waits for all connections in one goroutine. Its own descriptor is
 // watched by the runtime's poller, so that no thread is held by waiting.
@@ -24,7 +30,7 @@ type epoll struct {
 	buf    []byte
 	n      int
 	err    error
-	read   func(fd uintptr) bool // set once; reads into buf
+	read   func(fd uintptr) // set once; reads into buf
 
 	mu sync.Mutex
 	// guarded by mu
@@ -46,7 +52,8 @@ type epollSource struct {
 	raw     syscall.RawConn
 	index   int32
 	gen     int32
-	stopped bool // guarded by epoll.mu
+	paused  atomic.Bool // the handler has the data, and may want no more
+	stopped bool        // guarded by epoll.mu
 }
 
 func startEpoll(wg *sync.WaitGroup) *epoll {
@@ -63,11 +70,18 @@ func startEpoll(wg *sync.WaitGroup) *epoll {
 		e.file.Close()
 		return nil
 	}
-	e.read = func(fd uintptr) bool {
+	e.read = func(fd uintptr) {
 		for {
-			e.n, e.err = syscall.Read(int(fd), e.buf)
-			if e.err != syscall.EINTR {
-				return true
+			// The descriptor does not block, so the scheduler need not hear of it.
+			n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&e.buf[0])), uintptr(len(e.buf)))
+			switch errno {
+			case 0:
+				e.n, e.err = int(n), nil
+				return
+			case syscall.EINTR:
+			default:
+				e.n, e.err = 0, errno
+				return
 			}
 		}
 	}
@@ -92,7 +106,7 @@ func (e *epoll) run() {
 		}
 		for _, ev := range e.events[:e.ready] {
 			if s := e.find(ev.Fd, ev.Pad); s != nil {
-				s.serve()
+				s.serve(ev.Events)
 			}
 		}
 	}
@@ -147,20 +161,29 @@ func (s *epollSource) control(op int) (err error) {
 	return err
 }
 
-// serve reads once and watches on.
-func (s *epollSource) serve() {
+// serve reads once.
+func (s *epollSource) serve(events uint32) {
+	if s.paused.Load() {
+		return // Resume asks again
+	}
 	e := s.epoll
 	e.n, e.err = 0, nil
-	if err := s.raw.Read(e.read); err != nil {
+	if err := s.raw.Control(e.read); err != nil {
 		e.n, e.err = 0, err // closed here
 	}
 	switch {
 	case e.n > 0:
-		if s.conn.handler.Data(s.conn, e.buf[:e.n]) {
-			s.resume()
+		more := e.n == len(e.buf) || events&hangUp != 0
+		// Before the call: Resume may come before Data has returned.
+		s.paused.Store(true)
+		if !s.conn.handler.Data(s.conn, e.buf[:e.n]) {
+			return
+		}
+		s.paused.Store(false)
+		if more {
+			s.watch() // there is something left that will not be told again
 		}
 	case e.err == syscall.EAGAIN:
-		s.resume()
 	default:
 		err := e.err
 		if err == nil {
@@ -172,9 +195,14 @@ func (s *epollSource) serve() {
 	}
 }
 
-// resume watches for the next data. A connection that was closed meanwhile
-// has left the set by itself.
-func (s *epollSource) resume() { s.control(syscall.EPOLL_CTL_MOD) }
+func (s *epollSource) resume() {
+	s.paused.Store(false)
+	s.watch()
+}
+
+// watch has what is there already told again. A connection that was closed
+// meanwhile has left the set by itself.
+func (s *epollSource) watch() { s.control(syscall.EPOLL_CTL_MOD) }
 
 // stop frees the slot. Closing the connection takes it out of the set.
 func (s *epollSource) stop() {

@@ -47,7 +47,8 @@ func (r *recorder) Closed(_ *Conn, err error) {
 	r.cond.Broadcast()
 }
 
-func (r *recorder) wait(t *testing.T, what string, ok func() bool) {
+// wait tells whether more may come.
+func (r *recorder) wait(t *testing.T, what string, ok func() bool) bool {
 	t.Helper()
 	timer := time.AfterFunc(10*time.Second, func() {
 		r.mu.Lock()
@@ -64,6 +65,7 @@ func (r *recorder) wait(t *testing.T, what string, ok func() bool) {
 		}
 		r.cond.Wait()
 	}
+	return r.err == nil
 }
 
 func tcpPair(t *testing.T) (here, there net.Conn) {
@@ -188,5 +190,42 @@ func TestReuse(t *testing.T) {
 			t.Errorf("round %d: %q, %v", i, r.got.String(), r.err)
 		}
 		r.mu.Unlock()
+	}
+}
+
+// Data and the end that come together are both heard, and so is what comes
+// while the handler pauses.
+func TestLastWords(t *testing.T) {
+	for _, pauses := range []bool{false, true} {
+		p := New()
+		for i := range 200 {
+			here, there := tcpPair(t)
+			want := strings.Repeat("x", 1+i*500) // up to several reads
+			if i%2 == 0 {
+				io.WriteString(there, want)
+				there.Close()
+			}
+			r := newRecorder(pauses)
+			c, err := p.Add(here, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%2 == 1 {
+				go func() {
+					io.WriteString(there, want)
+					there.Close()
+				}()
+			}
+			for n := 1; pauses && r.wait(t, "a piece", func() bool { return r.calls >= n || r.err != nil }); n++ {
+				c.Resume()
+			}
+			r.wait(t, "the end", func() bool { return r.err != nil })
+			if r.got.String() != want || r.err != io.EOF {
+				t.Errorf("round %d: %d bytes of %d, %v", i, r.got.Len(), len(want), r.err)
+			}
+			c.Stop()
+			here.Close()
+		}
+		p.Close()
 	}
 }
