@@ -99,6 +99,7 @@ type worker struct {
 	entries []*entry // of the round
 	from    uint64
 	joined  [2 * maxForms]joined
+	polled  [2 * maxForms]polled
 
 	delivered int64 // not yet in the hub's count
 	polls     int   // of lookAt, whose reads must have a use
@@ -146,6 +147,7 @@ func (w *worker) serve(r *room) {
 	r.mu.Unlock()
 	for i := range w.joined {
 		w.joined[i].done = false
+		w.polled[i] = polled{}
 	}
 
 	for i, m := range w.slice[:n] {
@@ -203,6 +205,9 @@ func (w *worker) deliver(m *membership) {
 	s := m.sub
 	s.mu.Lock()
 	if s.waiter != nil && !m.gone {
+		if w.answerAllLocked(m) {
+			return
+		}
 		s.wantLocked(m)
 		s.answerLocked(&w.sc, false)
 		return

@@ -171,6 +171,10 @@ func (h *Hub) Ready(ctx context.Context) error {
 func (h *Hub) admit(s *Subscriber) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.admitLocked(s)
+}
+
+func (h *Hub) admitLocked(s *Subscriber) error {
 	switch {
 	case h.closed:
 		return ErrClosed

@@ -30,6 +30,10 @@ type log struct {
 	// here on only: before it lies another epoch or another fork.
 	branch   uint64
 	branchAt Position
+
+	// the mark made last
+	marked  string
+	markSeq uint64
 }
 
 // entry is one event of a log.
@@ -177,7 +181,12 @@ func (l *log) seek(p Position) (seq uint64, ok bool) {
 
 // mark names a seq of this log in a poll's cursor, where it keeps the place
 // among events without an offset.
-func (l *log) mark(seq uint64) string { return l.id + strconv.FormatUint(seq, 36) }
+func (l *log) mark(seq uint64) string {
+	if l.marked == "" || seq != l.markSeq { // most readers stand at the same place
+		l.marked, l.markSeq = l.id+strconv.FormatUint(seq, 36), seq
+	}
+	return l.marked
+}
 
 // seekMark finds the seq of a mark, where it is one of this log's and the
 // position agrees with it.
@@ -190,9 +199,13 @@ func (l *log) seekMark(mark string, p Position) (seq uint64, ok bool) {
 	if err != nil || seq < l.first || seq > l.next {
 		return 0, false
 	}
-	at := l.base
+	return seq, l.before(seq) == p
+}
+
+// before is the position after which the entry seq comes, or will come.
+func (l *log) before(seq uint64) Position {
 	if seq > l.first {
-		at = l.at(seq - 1).ev.At
+		return l.at(seq - 1).ev.At
 	}
-	return seq, at == p
+	return l.base
 }

@@ -17,7 +17,7 @@ type Waiter interface {
 // which the caller may End when the client leaves; the Waiter is answered later.
 // Where park fails, its error is returned.
 func (h *Hub) PollOrPark(ctx context.Context, req PollRequest, park func() (Waiter, error)) (PollResult, *Subscriber, error) {
-	s := h.newPoll(req)
+	s := h.newPoll(&req)
 	if err := h.admit(s); err != nil {
 		return PollResult{}, nil, err
 	}
@@ -50,15 +50,27 @@ func (s *Subscriber) pollOrPark(ctx context.Context, req PollRequest, park func(
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiter, s.request = w, &req
+	s.parkLocked(w, &req)
+	return res, true, nil
+}
+
+// parkLocked has w answered when there is something, or the wait is over.
+func (s *Subscriber) parkLocked(w Waiter, req *PollRequest) {
+	s.waiter, s.request = w, req
+	req.Subscriptions = nil // the members know
+	select {
+	case <-s.hub.draining:
+		// Drain has passed by while there was nobody to answer.
+		s.hub.wg.Go(func() { s.timeUp(PollResult{Draining: true, After: spreadOut(pollSpread)}) })
+	default:
+	}
 	if s.pending > 0 {
 		s.hub.wg.Go(s.answer) // something came meanwhile
-		return res, true, nil
+		return
 	}
 	// The wheel's seconds are whole ones, and a part of this one is over: never
 	// wait less than was asked.
 	s.hub.wheel.add(s, req.Wait+2*time.Second-1)
-	return res, true, nil
 }
 
 func (r *PollResult) empty() bool { return len(r.Frames) == 0 && len(r.Gaps) == 0 }

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,7 +31,14 @@ type PollResult struct {
 	// may go elsewhere.
 	Draining bool
 	After    time.Duration
+	// Same is shared by results that are the same, which one message gives to
+	// many polls; nil where nobody looked for others.
+	Same *Same
 }
+
+// Same is where whoever answers the first of equal results may keep how, for
+// the others.
+type Same struct{ Answer atomic.Pointer[[]byte] }
 
 // pollSpread is within what time polls come back to a node that drains.
 const pollSpread = 2 * time.Second
@@ -38,7 +46,7 @@ const pollSpread = 2 * time.Second
 // Poll answers as soon as there is an event, or after the wait, with none. Errors
 // are those of NewSubscriber and Subscribe, ErrBehind, and the context's.
 func (h *Hub) Poll(ctx context.Context, req PollRequest) (PollResult, error) {
-	s := h.newPoll(req)
+	s := h.newPoll(&req)
 	if err := h.admit(s); err != nil {
 		return PollResult{}, err
 	}
@@ -51,12 +59,16 @@ func (h *Hub) Poll(ctx context.Context, req PollRequest) (PollResult, error) {
 	return s.await(ctx, sc, &req)
 }
 
-func (h *Hub) newPoll(req PollRequest) *Subscriber {
-	return &Subscriber{
-		hub: h, form: req.Form, framing: h.o.Framings[req.Form], transport: "poll",
-		client: req.Client, from: req.From,
-		wake: make(chan struct{}, 1), ending: make(chan struct{}), done: make(chan struct{}),
-	}
+func (h *Hub) newPoll(req *PollRequest) *Subscriber {
+	s := new(Subscriber)
+	s.initPoll(h, req)
+	s.wake, s.ending = make(chan struct{}, 1), make(chan struct{})
+	return s
+}
+
+func (s *Subscriber) initPoll(h *Hub, req *PollRequest) {
+	s.hub, s.form, s.framing, s.transport = h, req.Form, h.o.Framings[req.Form], "poll"
+	s.client, s.from = req.Client, req.From
 }
 
 // await waits for a first event.

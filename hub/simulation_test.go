@@ -234,15 +234,25 @@ func (c *simClient) poll() {
 	}
 }
 
-// ask polls with a goroutine, or parked.
+// ask polls with a goroutine, or parked, or parked by one who must not wait.
 func (c *simClient) ask(req hub.PollRequest) (hub.PollResult, error) {
-	if c.rng.IntN(2) == 0 {
+	way := c.rng.IntN(3)
+	if way == 0 {
 		return c.sim.h.Poll(context.Background(), req)
 	}
 	w := make(waiter, 2)
-	res, s, err := c.sim.h.PollOrPark(context.Background(), req, func() (hub.Waiter, error) { return w, nil })
+	res, s, done := hub.PollResult{}, (*hub.Subscriber)(nil), false
+	if way == 1 {
+		res, s, done = c.sim.h.PollAtOnce(&req, w)
+	}
+	if !done {
+		var err error
+		if res, s, err = c.sim.h.PollOrPark(context.Background(), req, func() (hub.Waiter, error) { return w, nil }); err != nil {
+			return res, err
+		}
+	}
 	if s == nil {
-		return res, err
+		return res, nil
 	}
 	a := <-w
 	return a.res, a.err

@@ -249,15 +249,19 @@ func (m *membership) takeLocked(sc *scratch, count, bytes int) (from uint64, ok 
 // attachLocked finds the member's position in its room's log. The room's mu is
 // held too.
 func (m *membership) attachLocked(l *log) bool {
+	seq, ok := uint64(0), false
 	if m.mark != "" {
-		if seq, ok := l.seekMark(m.mark, m.pos); ok {
-			m.seq, m.live, m.attached, m.mark = seq, 0, true, ""
-			return true
+		if seq, ok = l.seekMark(m.mark, m.pos); ok {
+			m.live = 0
 		}
 	}
-	seq, ok := l.seek(m.pos)
+	if !ok {
+		seq, ok = l.seek(m.pos)
+	}
 	if ok {
-		m.seq, m.attached, m.mark = seq, true, ""
+		// The same place, in the log's own words: the member need not keep the
+		// request that it came with.
+		m.seq, m.pos, m.attached, m.mark = seq, l.before(seq), true, ""
 	}
 	return ok
 }

@@ -53,8 +53,8 @@ type Subscriber struct {
 	heartbeat time.Duration
 	turn      func(now time.Time)
 	wake      chan struct{} // polls only: something may have come
-	ending    chan struct{} // closed by End
-	done      chan struct{} // closed when it has left every room
+	ending    chan struct{} // closed by End; nil for a poll that nobody waits in
+	done      chan struct{} // closed when it has left every room; nil for a poll that nobody waits in
 
 	wheel wheelPlace // guarded by the wheel
 }
@@ -189,12 +189,19 @@ func (s *Subscriber) End(e End) {
 	s.mu.Unlock()
 }
 
+// silent is the end that says nothing, of most: those of polls among them.
+var silent End
+
 func (s *Subscriber) endLocked(e End) {
 	if s.end != nil {
 		return
 	}
-	s.end = &e
-	close(s.ending)
+	if s.end = &silent; e != silent {
+		s.end = new(e)
+	}
+	if s.ending != nil {
+		close(s.ending)
+	}
 	if s.reading != nil {
 		s.reading()
 	}
@@ -218,7 +225,17 @@ func (s *Subscriber) endLocked(e End) {
 
 // Done is closed when everything has been written that will be, and the
 // subscriber has left its rooms.
-func (s *Subscriber) Done() <-chan struct{} { return s.done }
+func (s *Subscriber) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done == nil {
+		s.done = make(chan struct{})
+		if s.finished {
+			close(s.done)
+		}
+	}
+	return s.done
+}
 
 // Ended tells how it ended; only after Done.
 func (s *Subscriber) Ended() End {
@@ -292,7 +309,9 @@ func (s *Subscriber) finishLocked() {
 	s.keepLocked(nil)
 	s.hub.wheel.remove(s)
 	s.hub.dismiss(s)
-	close(s.done)
+	if s.done != nil {
+		close(s.done)
+	}
 }
 
 // leaveLocked takes one membership out of its room.
