@@ -29,14 +29,14 @@ const (
 	pUnknown = numParams
 )
 
+var paramNames = [...]string{"cursor", "last", "from", "wait", "limit", "format", "presence", "client", "heartbeat", "pad", "probe", "unknown"}
+
 // String is the parameter's name.
-func (k param) String() string {
-	return [...]string{"cursor", "last", "from", "wait", "limit", "format", "presence", "client", "heartbeat", "pad", "probe", "unknown"}[k]
-}
+func (k param) String() string { return paramNames[k] }
 
 func paramNamed(name string) param {
 	for k := range numParams {
-		if k.String() == name {
+		if paramNames[k] == name {
 			return k
 		}
 	}

@@ -2,6 +2,7 @@ package read
 
 import (
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -106,4 +107,46 @@ func FuzzJSONBody(f *testing.F) {
 		}
 		checkRequest(t, q)
 	})
+}
+
+// Whatever Plain takes, Parse takes too, and understands alike.
+func FuzzPlain(f *testing.F) {
+	for _, s := range []string{"", "n=1", "cursor=e.1.i&wait=20&limit=1000&n=17", "cursor=a%3De.1.i.m", "cursor=a=e.1.i,b=0", "wait=x", "token=1", "wait", "&&", "=",
+		"n=%zz", "%6e=1", "client=c&presence=1", "format=bare", "last=3&from=start", "wait=1&wait=2", "pad=1&probe=1&heartbeat=9", "cursor=%", "cursor=", "wait=+5", "client=%00"} {
+		f.Add("a", s)
+		f.Add("a,b", s)
+	}
+	f.Add("", "")
+	f.Add("a,,b", "")
+	f.Fuzz(func(t *testing.T, rooms, query string) {
+		plain, ok := Plain(rooms, query, Limits{})
+		if !ok {
+			return
+		}
+		r := httptest.NewRequest("GET", "/", nil)
+		r.URL.RawQuery = query
+		q, e := Parse(r, rooms, Limits{})
+		if e != nil {
+			t.Fatalf("%q %q: taken as %+v, refused with %+v", rooms, query, plain, e)
+		}
+		checkRequest(t, q)
+		if !q.ClientGiven {
+			q.Client = ""
+		}
+		if !reflect.DeepEqual(q, plain) {
+			t.Fatalf("%q %q: %+v\nwant %+v", rooms, query, plain, q)
+		}
+	})
+}
+
+// TestPlainTakes: what clients send, and what it must leave to Parse.
+func TestPlainTakes(t *testing.T) {
+	for query, want := range map[string]bool{
+		"": true, "cursor=lobby%3Dk3x9.42.q7f2.ab&wait=55&limit=1000&n=18": true, "client=ann&presence=1": true, "format=bare": true,
+		"token=x": false, "wait=20&ticket=1": false, "wait=56": false, "cursor=-": false, "%6e=1": false,
+	} {
+		if _, ok := Plain("lobby", query, Limits{}); ok != want {
+			t.Errorf("%q: %v", query, ok)
+		}
+	}
 }

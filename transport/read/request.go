@@ -105,28 +105,39 @@ func Parse(r *http.Request, rooms string, l Limits) (Request, *codes.Error) {
 	if e := p.addForm(r.URL.RawQuery); e != nil {
 		return Request{}, e
 	}
-	if e := q.fill(&p, l); e != nil {
+	lastEventID := ""
+	if ids := r.Header["Last-Event-Id"]; len(ids) > 0 {
+		lastEventID = ids[0]
+	}
+	if e := q.fill(&p, lastEventID, l); e != nil {
 		return Request{}, e
 	}
-	place := Place{
-		Cursor: p.text[pCursor], CursorGiven: p.given[pCursor],
-		From: p.text[pFrom], FromGiven: p.given[pFrom],
-		MaxLen: l.Cursor,
-	}
-	if ids := r.Header["Last-Event-Id"]; len(ids) > 0 && ids[0] != "" {
-		place.LastEventID = ids[0]
-	}
-	if place.Last, e = p.number(pLast, -1, 0, MaxLast); e != nil {
-		return Request{}, e
-	}
-	if q.Subscriptions, e = place.Subscriptions(q.Rooms, q.Presence); e != nil {
-		return Request{}, e
+	if !q.ClientGiven {
+		q.Client = hub.NewMessageID()
 	}
 	return q, nil
 }
 
-// fill reads everything but the place to start.
-func (q *Request) fill(p *params, l Limits) (e *codes.Error) {
+// fill reads the parameters and the place to start.
+func (q *Request) fill(p *params, lastEventID string, l Limits) (e *codes.Error) {
+	if e := q.fillParams(p, l); e != nil {
+		return e
+	}
+	place := Place{
+		LastEventID: lastEventID,
+		Cursor:      p.text[pCursor], CursorGiven: p.given[pCursor],
+		From: p.text[pFrom], FromGiven: p.given[pFrom],
+		MaxLen: l.Cursor,
+	}
+	if place.Last, e = p.number(pLast, -1, 0, MaxLast); e != nil {
+		return e
+	}
+	q.Subscriptions, e = place.Subscriptions(q.Rooms, q.Presence)
+	return e
+}
+
+// fillParams reads everything but the place to start.
+func (q *Request) fillParams(p *params, l Limits) (e *codes.Error) {
 	var n int
 	if n, e = p.number(pWait, int(l.Wait/time.Second), 0, int(MaxWait/time.Second)); e != nil {
 		return e
@@ -165,7 +176,6 @@ func (q *Request) fill(p *params, l Limits) (e *codes.Error) {
 		}
 	}
 	if !p.given[pClient] {
-		q.Client = hub.NewMessageID()
 		return nil
 	}
 	q.Client, q.ClientGiven = p.text[pClient], true
