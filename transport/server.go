@@ -78,7 +78,7 @@ func New(h Hub, t Transports, o Options) (*Server, error) {
 	o = o.withDefaults()
 	s := &Server{
 		hub: h, t: t, o: o,
-		poll:   poll.New(h, poll.Options{Bytes: o.PollBytes, Logger: o.Logger, Poller: o.Poller, Tuning: o.Tuning}),
+		poll:   poll.New(h, poll.Options{Bytes: o.PollBytes, Logger: o.Logger, Poller: o.Poller, Tuning: o.Tuning, Reading: o.Reading}),
 		allow:  newOriginSet(o),
 		faults: newFaultLog(o.Logger),
 	}

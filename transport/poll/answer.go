@@ -2,11 +2,16 @@ package poll
 
 import (
 	"bytes"
+	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/transport/codes"
 )
 
 // answer is the ResponseWriter of a request that is served on a parked
@@ -17,7 +22,8 @@ type answer struct {
 	extra  []byte // further header lines
 	status int
 	body   []byte
-	taken  bool // the poll waits: the answer comes later
+	taken  bool   // the poll waits: the answer comes later
+	decide string // the head of a plain request, to be remembered if it comes to Serve
 }
 
 // answerOf finds the answer under the writers around it, nil if there is none.
@@ -77,6 +83,65 @@ func (w *answer) append(dst []byte) []byte {
 	return append(dst, w.body...)
 }
 
+// appendOK appends the answer to a poll that was parked.
+func (c *parked) appendOK(dst []byte, res *hub.PollResult, last bool) []byte {
+	var pooled *[]byte
+	var body []byte
+	now := time.Now()
+	if same := res.Same; same == nil {
+		pooled = c.h.buffers.Get().(*[]byte)
+		body = appendAnswer((*pooled)[:0], res, c.bare, now.UnixMilli())
+	} else if kept := same.Answer.Load(); kept != nil {
+		body = *kept
+	} else {
+		body = appendAnswer(nil, res, c.bare, now.UnixMilli())
+		same.Answer.Store(&body)
+	}
+	dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store, no-transform\r\n"...)
+	if last {
+		dst = append(dst, "Connection: close\r\n"...)
+	}
+	dst = append(dst, c.header...)
+	dst = append(dst, c.h.dateLine(now)...)
+	dst = append(dst, "Content-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(body)), 10)
+	dst = append(dst, "\r\n\r\n"...)
+	dst = append(dst, body...)
+	if pooled != nil && cap(body) <= maxPooled {
+		*pooled = body
+		c.h.buffers.Put(pooled)
+	}
+	return dst
+}
+
+func (c *parked) appendError(dst []byte, err error) []byte {
+	e := codes.From(err)
+	if e.Faulty() {
+		c.h.o.Logger.LogAttrs(context.Background(), slog.LevelWarn, "poll failed", slog.String("code", string(e.Code)), slog.Any("error", err))
+	}
+	w := &answer{header: make(http.Header, 4)}
+	e.WriteHTTP(w)
+	w.header.Set("Connection", "close")
+	w.extra = c.header
+	return w.append(dst)
+}
+
+// dateLine is the header line of one second.
+type dateLine struct {
+	second int64
+	line   []byte
+}
+
+func (p *Handler) dateLine(now time.Time) []byte {
+	second := now.Unix()
+	d := p.date.Load()
+	if d == nil || d.second != second {
+		d = &dateLine{second: second, line: append(now.UTC().AppendFormat([]byte("Date: "), http.TimeFormat), "\r\n"...)}
+		p.date.Store(d)
+	}
+	return d.line
+}
+
 // prefixed is a connection of which something has been read already.
 type prefixed struct {
 	net.Conn
@@ -94,13 +159,15 @@ func (c *prefixed) Read(p []byte) (int, error) {
 
 // listener hands connections back to an HTTP server.
 type listener struct {
-	conns chan net.Conn
-	once  sync.Once
-	done  chan struct{}
+	server *http.Server
+	heads  heads // of requests that the server's handler has seen
+	conns  chan net.Conn
+	once   sync.Once
+	done   chan struct{}
 }
 
-func newListener() *listener {
-	return &listener{conns: make(chan net.Conn), done: make(chan struct{})}
+func newListener(server *http.Server) *listener {
+	return &listener{server: server, conns: make(chan net.Conn), done: make(chan struct{})}
 }
 
 func (l *listener) push(c net.Conn) {

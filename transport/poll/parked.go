@@ -1,22 +1,15 @@
 package poll
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
-	"runtime/debug"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/culvertd/culvert/hub"
-	"github.com/culvertd/culvert/transport/codes"
 	"github.com/culvertd/culvert/transport/conn"
 	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/read"
@@ -25,6 +18,7 @@ import (
 // Parker is a hub that can hold polls without a goroutine each.
 type Parker interface {
 	PollOrPark(ctx context.Context, req hub.PollRequest, park func() (hub.Waiter, error)) (hub.PollResult, *hub.Subscriber, error)
+	PollAtOnce(req *hub.PollRequest, w hub.Waiter) (hub.PollResult, *hub.Subscriber, bool)
 }
 
 const (
@@ -45,7 +39,8 @@ type parkState uint8
 const (
 	parkWaiting parkState = iota // for the hub's answer
 	parkIdle                     // for the next request
-	parkServing                  // a request; reading is paused
+	parkServing                  // a request; reading is paused, or the poller itself serves
+	parkWriting                  // an answer that was not taken at once
 	parkClosed
 )
 
@@ -54,14 +49,17 @@ const (
 // goes back to the HTTP server, with the connection.
 type parked struct {
 	conn.Polled
-	h      *Handler     // set once
-	server *http.Server // set once
+	h    *Handler  // set once
+	back *listener // the HTTP server; set once
 
-	mu    sync.Mutex
-	state parkState       // guarded by mu
-	sub   *hub.Subscriber // guarded by mu; the poll that waits
-	early int             // guarded by mu; bytes that came while it waited
-	idle  *time.Timer     // guarded by mu
+	mu      sync.Mutex
+	state   parkState       // guarded by mu
+	ticking bool            // guarded by mu; idle runs
+	sub     *hub.Subscriber // guarded by mu; the poll that waits
+	early   int             // guarded by mu; bytes that came while it waited
+	next    []byte          // guarded by mu; a request that came while the answer was written
+	idle    *time.Timer     // guarded by mu
+	since   time.Duration   // guarded by mu; the last answer, on the clock of began
 
 	// of the poll that waits, set before it does
 	header []byte // lines that the answer has besides its own
@@ -78,9 +76,14 @@ func (p *Handler) canPark(r *http.Request) bool {
 // servePark answers a poll at once, or parks it.
 func (p *Handler) servePark(w http.ResponseWriter, r *http.Request, q read.Request) {
 	req := p.request(q)
+	again := answerOf(w)
+	var lines []byte
+	if again != nil && again.decide != "" {
+		lines = again.c.back.heads.remember(again.decide, headerLines(w)).lines
+	}
 	var c *parked
 	park := func() (hub.Waiter, error) {
-		if again := answerOf(w); again != nil {
+		if again != nil {
 			c = again.take()
 		} else {
 			nc, brw, err := http.NewResponseController(w).Hijack()
@@ -93,9 +96,10 @@ func (p *Handler) servePark(w http.ResponseWriter, r *http.Request, q read.Reque
 			c = p.newParked(r, nc)
 			c.early = brw.Reader.Buffered()
 		}
-		var head bytes.Buffer
-		w.Header().Write(&head)
-		c.header, c.bare = head.Bytes(), q.Bare
+		if lines == nil {
+			lines = headerLines(w)
+		}
+		c.header, c.bare = lines, q.Bare
 		return c, nil
 	}
 	res, sub, err := p.parker.PollOrPark(r.Context(), req, park)
@@ -106,11 +110,18 @@ func (p *Handler) servePark(w http.ResponseWriter, r *http.Request, q read.Reque
 	c.waits(sub)
 }
 
+// headerLines are the lines that an answer has so far.
+func headerLines(w http.ResponseWriter) []byte {
+	var b bytes.Buffer
+	w.Header().Write(&b)
+	return b.Bytes()
+}
+
 func (p *Handler) newParked(r *http.Request, nc net.Conn) *parked {
-	c := &parked{h: p, server: r.Context().Value(http.ServerContextKey).(*http.Server)}
+	c := &parked{h: p}
 	c.Init(nc, func() { p.forget(c) })
 	c.Tune(p.o.Tuning)
-	p.remember(c)
+	p.remember(c, r.Context().Value(http.ServerContextKey).(*http.Server))
 	return c
 }
 
@@ -124,10 +135,7 @@ func (c *parked) waits(sub *hub.Subscriber) {
 		c.sub = sub
 	}
 	if first {
-		c.idle = time.AfterFunc(idleTimeout, c.expire)
-		if c.state != parkIdle {
-			c.idle.Stop()
-		}
+		c.idle, c.ticking = time.AfterFunc(idleTimeout, c.tick), true
 	}
 	c.mu.Unlock()
 	if gone {
@@ -139,7 +147,38 @@ func (c *parked) waits(sub *hub.Subscriber) {
 	}
 }
 
-// expire closes a connection on which no further poll came.
+// began is when the clock of parked.since began.
+var began = time.Now()
+
+// restLocked begins the wait for the next request. The timer is not set anew
+// for each: it looks when it strikes.
+func (c *parked) restLocked() {
+	c.state = parkIdle
+	c.since = time.Since(began)
+	if !c.ticking && c.idle != nil {
+		c.ticking = true
+		c.idle.Reset(idleTimeout)
+	}
+}
+
+// tick closes a connection on which no further poll came.
+func (c *parked) tick() {
+	c.mu.Lock()
+	left := idleTimeout - (time.Since(began) - c.since)
+	switch {
+	case c.state != parkIdle:
+		c.ticking = false
+	case left > 0:
+		c.idle.Reset(left)
+	default:
+		c.mu.Unlock()
+		c.shut()
+		return
+	}
+	c.mu.Unlock()
+}
+
+// expire closes a connection on which no poll waits.
 func (c *parked) expire() {
 	c.mu.Lock()
 	idle := c.state == parkIdle
@@ -167,6 +206,11 @@ func (c *parked) shut() {
 
 // Answer implements hub.Waiter.
 func (c *parked) Answer(res hub.PollResult, err error) {
+	if errors.Is(err, hub.ErrClosed) {
+		c.shut()
+		return
+	}
+	buf := c.h.buffers.Get().(*[]byte)
 	c.mu.Lock()
 	if c.state == parkClosed {
 		c.mu.Unlock()
@@ -174,34 +218,32 @@ func (c *parked) Answer(res hub.PollResult, err error) {
 	}
 	c.sub = nil
 	last := err != nil || res.Draining || c.early > 0 || c.h.closing.Load()
-	if !last {
-		// Before the answer is out: the next request may be here at once.
-		c.state = parkIdle
+	var dst []byte
+	if err == nil {
+		dst = c.appendOK((*buf)[:0], &res, last)
+	} else {
+		dst = c.appendError((*buf)[:0], err)
+	}
+	// Under the lock: the next request may be here before this has returned.
+	n, err := c.TryWrite(dst)
+	rest := dst[n:]
+	switch {
+	case err != nil || last:
+	case len(rest) > 0:
+		c.state = parkWriting
+	default:
+		c.restLocked()
 	}
 	c.mu.Unlock()
-	buf := c.h.buffers.Get().(*[]byte)
-	dst := (*buf)[:0]
-	switch {
-	case err == nil:
-		dst = c.appendOK(dst, &res, last)
-	case errors.Is(err, hub.ErrClosed):
-		c.shut()
-		return
-	default:
-		dst = c.appendError(dst, err)
-	}
-	n, err := c.TryWrite(dst)
 	switch {
 	case err != nil:
 		c.shut()
-	case n < len(dst):
+	case len(rest) > 0:
 		// The writer takes the buffer with it.
-		c.h.running.Go(func() { c.writeOn(dst[n:], last) })
+		c.h.running.Go(func() { c.writeOn(rest, last) })
 		return
 	case last:
 		c.leave()
-	default:
-		c.rest()
 	}
 	if cap(dst) <= maxPooled {
 		*buf = dst
@@ -216,11 +258,25 @@ func (c *parked) writeOn(rest []byte, last bool) {
 		return
 	}
 	c.SetWriteDeadline(time.Time{})
-	if last {
+	if last || c.h.closing.Load() {
 		c.leave()
 		return
 	}
-	c.rest()
+	c.mu.Lock()
+	next := c.next
+	c.next = nil
+	switch {
+	case c.state != parkWriting:
+		next = nil // closed
+	case next == nil:
+		c.restLocked()
+	default:
+		c.state = parkServing
+	}
+	c.mu.Unlock()
+	if next != nil {
+		c.serve(next, "")
+	}
 }
 
 // leave closes the connection behind its last answer.
@@ -229,159 +285,23 @@ func (c *parked) leave() {
 	c.shut()
 }
 
-// rest bounds the wait for the next request, unless it is here.
-func (c *parked) rest() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state == parkIdle && c.idle != nil {
-		c.idle.Reset(idleTimeout)
-	}
-}
-
 // Data implements poller.Handler.
 func (c *parked) Data(_ *poller.Conn, b []byte) (more bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	switch c.state {
 	case parkIdle:
-		c.idle.Stop()
 		c.state = parkServing
-		request := bytes.Clone(b)
-		c.h.running.Go(func() { c.serve(request) })
-		return false
-	case parkClosed:
-		return false
+		c.mu.Unlock()
+		return c.request(b)
+	case parkWriting:
+		c.next = bytes.Clone(b)
+	case parkWaiting:
+		c.early += len(b)
+		more = c.early <= maxEarly
 	}
-	c.early += len(b)
-	return c.early <= maxEarly
+	c.mu.Unlock()
+	return more
 }
 
 // Closed implements poller.Handler.
 func (c *parked) Closed(*poller.Conn, error) { c.shut() }
-
-// serve serves the request that has come. Reading is paused.
-func (c *parked) serve(request []byte) {
-	r := c.parse(request)
-	if r == nil {
-		c.handBack(request)
-		return
-	}
-	w := &answer{c: c, header: make(http.Header, 4), status: http.StatusOK}
-	defer func() {
-		if p := recover(); p != nil {
-			if p != http.ErrAbortHandler {
-				c.h.o.Logger.Error("panic in a handler", "panic", fmt.Sprint(p), "path", r.URL.Path, "stack", string(debug.Stack()))
-			}
-			c.shut()
-		}
-	}()
-	c.server.Handler.ServeHTTP(w, r)
-	if w.taken {
-		c.Resume()
-		return
-	}
-	dst := w.append(nil)
-	c.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if _, err := c.Write(dst); err != nil {
-		c.shut()
-		return
-	}
-	c.SetWriteDeadline(time.Time{})
-	if c.h.closing.Load() || w.header.Get("Connection") == "close" {
-		c.leave()
-		return
-	}
-	c.mu.Lock()
-	if c.state == parkServing {
-		c.state = parkIdle
-	}
-	c.mu.Unlock()
-	c.rest()
-	c.Resume()
-}
-
-// refused are words in a request's head with which it is not one that is
-// served here: it has a body, wants another protocol, another transport, or the
-// end of the connection.
-var refused = [][]byte{
-	[]byte("\r\ncontent-length:"), []byte("\r\ntransfer-encoding:"), []byte("\r\nupgrade:"), []byte("\r\nexpect:"),
-	[]byte("\r\nconnection: close"), []byte("\r\nsec-websocket-key:"), []byte("text/event-stream"), []byte("ndjson"),
-}
-
-// parse reads one whole plain GET of a room; nil for anything else.
-func (c *parked) parse(request []byte) *http.Request {
-	if !bytes.HasPrefix(request, []byte("GET /rooms/")) || !bytes.HasSuffix(request, []byte("\r\n\r\n")) ||
-		bytes.Index(request, []byte("\r\n\r\n")) != len(request)-4 {
-		return nil
-	}
-	lower := bytes.ToLower(request)
-	for _, word := range refused {
-		if bytes.Contains(lower, word) {
-			return nil
-		}
-	}
-	r, err := http.ReadRequest(bufio.NewReaderSize(bytes.NewReader(request), 512))
-	if err != nil || !r.ProtoAtLeast(1, 1) || r.Host == "" || r.Close || !isPoll(r.URL.Path) {
-		return nil // net/http knows what to answer
-	}
-	r.RemoteAddr = c.Conn().RemoteAddr().String()
-	ctx := context.WithValue(context.Background(), http.ServerContextKey, c.server)
-	return r.WithContext(context.WithValue(ctx, http.LocalAddrContextKey, c.Conn().LocalAddr()))
-}
-
-// isPoll reports the paths that may be a poll.
-func isPoll(path string) bool {
-	rooms, last, more := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(path, "/rooms/"), "/"), "/")
-	return rooms != "" && (!more || last == "poll")
-}
-
-// handBack gives the connection to the HTTP server, as if it were new and had
-// sent the request only now.
-func (c *parked) handBack(request []byte) {
-	c.mu.Lock()
-	gone := c.state == parkClosed
-	c.state = parkClosed
-	if c.idle != nil {
-		c.idle.Stop()
-	}
-	c.mu.Unlock()
-	// A goroutine that reads would take a part of what comes.
-	if gone || !c.h.o.Poller.Native(c.Conn()) || !c.Release() {
-		c.Close()
-		return
-	}
-	c.h.back(c.server).push(&prefixed{Conn: c.Conn(), prefix: request})
-}
-
-func (c *parked) appendOK(dst []byte, res *hub.PollResult, last bool) []byte {
-	body := c.h.buffers.Get().(*[]byte)
-	now := time.Now()
-	*body = appendAnswer((*body)[:0], res, c.bare, now.UnixMilli())
-	dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store, no-transform\r\n"...)
-	if last {
-		dst = append(dst, "Connection: close\r\n"...)
-	}
-	dst = append(dst, c.header...)
-	dst = append(dst, "Date: "...)
-	dst = now.UTC().AppendFormat(dst, http.TimeFormat)
-	dst = append(dst, "\r\nContent-Length: "...)
-	dst = strconv.AppendInt(dst, int64(len(*body)), 10)
-	dst = append(dst, "\r\n\r\n"...)
-	dst = append(dst, *body...)
-	if cap(*body) <= maxPooled {
-		c.h.buffers.Put(body)
-	}
-	return dst
-}
-
-func (c *parked) appendError(dst []byte, err error) []byte {
-	e := codes.From(err)
-	if e.Faulty() {
-		c.h.o.Logger.LogAttrs(context.Background(), slog.LevelWarn, "poll failed", slog.String("code", string(e.Code)), slog.Any("error", err))
-	}
-	w := &answer{header: make(http.Header, 4)}
-	e.WriteHTTP(w)
-	w.header.Set("Connection", "close")
-	w.extra = c.header
-	return w.append(dst)
-}

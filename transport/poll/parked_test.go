@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,9 +29,12 @@ type rig struct {
 	polls   *poll.Handler
 	server  *http.Server
 	address string
+	seen    atomic.Int64
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T) *rig { return newRigWith(t, poll.Options{}) }
+
+func newRigWith(t *testing.T, o poll.Options) *rig {
 	store, err := memory.New(memory.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -40,9 +44,14 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	pl := poller.New()
-	r := &rig{t: t, hub: h, polls: poll.New(h, poll.Options{Poller: pl})}
+	o.Poller = pl
+	r := &rig{t: t, hub: h, polls: poll.New(h, o)}
 	r.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.seen.Add(1)
 		w.Header().Set("X-Test", "yes")
+		if origin := req.Header.Get("Origin"); origin != "" {
+			w.Header().Set("Access-Control-Allow-Origin", origin)
+		}
 		room, ok := strings.CutPrefix(req.URL.Path, "/rooms/")
 		if !ok || req.Method != http.MethodGet || strings.Contains(room, "/") {
 			body, _ := io.ReadAll(req.Body)

@@ -36,6 +36,13 @@ type Options struct {
 	Poller *poller.Poller
 	// Tuning bounds what a connection holds in the kernel.
 	Tuning conn.Tuning
+	// Reading are the limits with which requests are parsed before they come
+	// to Serve. Polls that follow on a connection that was taken over may be
+	// parsed and answered here without the HTTP server's handler: those alike
+	// (in path and header lines, but for what the handler does not look at; with
+	// parameters of read.Plain) to one that it has let come to Serve, and only
+	// while Logger does not want to hear of every request.
+	Reading read.Limits
 }
 
 // Handler answers long-polls. Between two polls it knows nothing of a client:
@@ -49,6 +56,7 @@ type Handler struct {
 	running sync.WaitGroup // what goes on, and one more until Close
 	closed  sync.Once
 	closing atomic.Bool
+	date    atomic.Pointer[dateLine]
 
 	mu sync.Mutex
 	// guarded by mu
@@ -135,12 +143,13 @@ func (p *Handler) Parked() int {
 	return len(p.parked)
 }
 
-func (p *Handler) remember(c *parked) {
+// remember notes a connection, and the way back to its HTTP server.
+func (p *Handler) remember(c *parked, server *http.Server) {
 	p.running.Add(1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.parked[c] = struct{}{}
-	p.listen(c.server)
+	c.back = p.listen(server)
 }
 
 func (p *Handler) forget(c *parked) {
@@ -154,7 +163,7 @@ func (p *Handler) forget(c *parked) {
 func (p *Handler) listen(server *http.Server) *listener {
 	l := p.listeners[server]
 	if l == nil {
-		l = newListener()
+		l = newListener(server)
 		p.listeners[server] = l
 		server.RegisterOnShutdown(p.closeIdle)
 		p.running.Go(func() {
@@ -163,12 +172,6 @@ func (p *Handler) listen(server *http.Server) *listener {
 		})
 	}
 	return l
-}
-
-func (p *Handler) back(server *http.Server) *listener {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.listen(server)
 }
 
 // closeIdle closes the connections on which no poll waits; the others are

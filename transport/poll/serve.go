@@ -1,0 +1,162 @@
+package poll
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/culvertd/culvert/transport/read"
+)
+
+// request takes the request that has come, on the poller's goroutine: at once
+// where that is possible.
+func (c *parked) request(b []byte) (more bool) {
+	decide := ""
+	if !c.h.o.Logger.Enabled(context.Background(), slog.LevelDebug) { // else the handler tells of each
+		var buf [maxHead]byte
+		if p, ok := parsePlain(b, buf[:0]); ok {
+			if known, ok := c.back.heads.find(p.head); ok && c.pollAtOnce(&p, known) {
+				return true
+			}
+			decide = string(p.head)
+		}
+	}
+	request := bytes.Clone(b)
+	c.h.running.Go(func() { c.serve(request, decide) })
+	return false
+}
+
+// pollAtOnce answers a plain request, or has it wait. Where neither can be done
+// without waiting for something else, or the request is not in order, it
+// reports false and has done nothing.
+func (c *parked) pollAtOnce(p *plain, known head) bool {
+	text := string(append(append(make([]byte, 0, 256), p.rooms...), p.query...)) // in one piece
+	q, ok := read.Plain(text[:len(p.rooms)], text[len(p.rooms):], c.h.o.Reading)
+	if !ok || !c.from(parkServing, parkWaiting) {
+		return false
+	}
+	c.header, c.bare = known.lines, q.Bare
+	req := c.h.request(q)
+	req.Client = strings.Clone(req.Client) // the rest of the text is not needed for long
+	res, sub, ok := c.h.parker.PollAtOnce(&req, c)
+	switch {
+	case !ok:
+		c.from(parkWaiting, parkServing)
+	case sub == nil:
+		c.Answer(res, nil)
+	default:
+		c.waits(sub)
+	}
+	return ok
+}
+
+// from changes the state where it is as expected.
+func (c *parked) from(expected, state parkState) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != expected {
+		return false
+	}
+	c.state = state
+	return true
+}
+
+// serve serves the request that has come. Reading is paused. decide is what the
+// request would be known by, if it is a plain one.
+func (c *parked) serve(request []byte, decide string) {
+	r := c.parse(request)
+	if r == nil {
+		c.handBack(request)
+		return
+	}
+	w := &answer{c: c, header: make(http.Header, 4), status: http.StatusOK, decide: decide}
+	defer func() {
+		if p := recover(); p != nil {
+			if p != http.ErrAbortHandler {
+				c.h.o.Logger.Error("panic in a handler", "panic", fmt.Sprint(p), "path", r.URL.Path, "stack", string(debug.Stack()))
+			}
+			c.shut()
+		}
+	}()
+	c.back.server.Handler.ServeHTTP(w, r)
+	if w.taken {
+		c.Resume()
+		return
+	}
+	dst := w.append(nil)
+	c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if _, err := c.Write(dst); err != nil {
+		c.shut()
+		return
+	}
+	c.SetWriteDeadline(time.Time{})
+	if c.h.closing.Load() || w.header.Get("Connection") == "close" {
+		c.leave()
+		return
+	}
+	c.mu.Lock()
+	if c.state == parkServing {
+		c.restLocked()
+	}
+	c.mu.Unlock()
+	c.Resume()
+}
+
+// refused are words in a request's head with which it is not one that is
+// served here: it has a body, wants another protocol, another transport, or the
+// end of the connection.
+var refused = [][]byte{
+	[]byte("\r\ncontent-length:"), []byte("\r\ntransfer-encoding:"), []byte("\r\nupgrade:"), []byte("\r\nexpect:"),
+	[]byte("\r\nconnection: close"), []byte("\r\nsec-websocket-key:"), []byte("text/event-stream"), []byte("ndjson"),
+}
+
+// parse reads one whole plain GET of a room; nil for anything else.
+func (c *parked) parse(request []byte) *http.Request {
+	if !bytes.HasPrefix(request, []byte("GET /rooms/")) || !bytes.HasSuffix(request, []byte("\r\n\r\n")) ||
+		bytes.Index(request, []byte("\r\n\r\n")) != len(request)-4 {
+		return nil
+	}
+	lower := bytes.ToLower(request)
+	for _, word := range refused {
+		if bytes.Contains(lower, word) {
+			return nil
+		}
+	}
+	r, err := http.ReadRequest(bufio.NewReaderSize(bytes.NewReader(request), 512))
+	if err != nil || !r.ProtoAtLeast(1, 1) || r.Host == "" || r.Close || !isPoll(r.URL.Path) {
+		return nil // net/http knows what to answer
+	}
+	r.RemoteAddr = c.Conn().RemoteAddr().String()
+	ctx := context.WithValue(context.Background(), http.ServerContextKey, c.back.server)
+	return r.WithContext(context.WithValue(ctx, http.LocalAddrContextKey, c.Conn().LocalAddr()))
+}
+
+// isPoll reports the paths that may be a poll.
+func isPoll(path string) bool {
+	rooms, last, more := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(path, "/rooms/"), "/"), "/")
+	return rooms != "" && (!more || last == "poll")
+}
+
+// handBack gives the connection to the HTTP server, as if it were new and had
+// sent the request only now.
+func (c *parked) handBack(request []byte) {
+	c.mu.Lock()
+	gone := c.state == parkClosed
+	c.state = parkClosed
+	if c.idle != nil {
+		c.idle.Stop()
+	}
+	c.mu.Unlock()
+	// A goroutine that reads would take a part of what comes.
+	if gone || !c.h.o.Poller.Native(c.Conn()) || !c.Release() {
+		c.Close()
+		return
+	}
+	c.back.push(&prefixed{Conn: c.Conn(), prefix: request})
+}
