@@ -100,6 +100,17 @@ func (r *rig) waits(n int) {
 	}
 }
 
+// parks waits until so many connections are parked: a poll is counted before its
+// place is known, but parked only after.
+func (r *rig) parks(n int) {
+	r.t.Helper()
+	for begin := time.Now(); r.polls.Parked() != n; time.Sleep(time.Millisecond) {
+		if time.Since(begin) > 20*time.Second {
+			r.t.Fatalf("%d connections are parked, want %d", r.polls.Parked(), n)
+		}
+	}
+}
+
 // client is one connection.
 type client struct {
 	*rig
@@ -217,17 +228,18 @@ func TestLeaves(t *testing.T) {
 func TestPipelined(t *testing.T) {
 	r := newRig(t)
 	for _, at := range []string{"at once", "later"} {
+		r.parks(0)
 		c := r.dial()
 		request := "GET /rooms/a?wait=20 HTTP/1.1\r\nHost: test\r\n\r\n"
 		if at == "at once" {
 			c.send(request + request)
 		} else {
 			c.send(request)
-			r.waits(1)
+			r.parks(1)
 			c.send(request)
 			time.Sleep(5 * time.Millisecond)
 		}
-		r.waits(1)
+		r.parks(1)
 		r.publish("a", "1")
 		if a := c.poll(); len(a.Messages) != 1 {
 			t.Errorf("%s: %+v", at, a)
