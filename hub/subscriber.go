@@ -42,6 +42,8 @@ type Subscriber struct {
 	// guarded by mu
 	ownBytes int
 	space    chan struct{}      // closed when own has been taken; nil if nobody waits
+	ending   chan struct{}      // closed by End; nil if nobody waits
+	done     chan struct{}      // closed when it has left every room; nil if nobody waits
 	reading  context.CancelFunc // ends the pump's read of the store, if one is under way
 	request  *PollRequest       // of a parked poll
 	overdue  *PollResult        // what to answer when there is nothing, and it is time
@@ -53,8 +55,6 @@ type Subscriber struct {
 	heartbeat time.Duration
 	turn      func(now time.Time)
 	wake      chan struct{} // polls only: something may have come
-	ending    chan struct{} // closed by End; nil for a poll that nobody waits in
-	done      chan struct{} // closed when it has left every room; nil for a poll that nobody waits in
 
 	wheel wheelPlace // guarded by the wheel
 }
@@ -110,7 +110,7 @@ func (h *Hub) NewSubscriber(o SubscriberOptions) (*Subscriber, error) {
 	s := &Subscriber{
 		conn: o.Conn, form: o.Form, framing: h.o.Framings[o.Form], transport: o.Transport,
 		client: o.Client, from: o.From, heartbeat: o.Heartbeat, endOnGap: o.EndOnGap, turn: o.Turn, held: true,
-		hub: h, ending: make(chan struct{}), done: make(chan struct{}),
+		hub: h,
 	}
 	if s.heartbeat <= 0 {
 		s.heartbeat = h.o.Heartbeat
@@ -151,11 +151,14 @@ func (s *Subscriber) Send(ctx context.Context, frame []byte) error {
 		if s.space == nil {
 			s.space = make(chan struct{})
 		}
-		space := s.space
+		if s.ending == nil {
+			s.ending = make(chan struct{})
+		}
+		space, ending := s.space, s.ending
 		s.mu.Unlock()
 		select {
 		case <-space:
-		case <-s.ending:
+		case <-ending:
 			return ErrClosed
 		case <-ctx.Done():
 			return ctx.Err()
