@@ -51,7 +51,8 @@ var rows = []row{
 		"Whenever a message has arrived everywhere the next is published, eight at a time. What gathers meanwhile goes out in one write, and C writes eight messages a call as well."},
 	{"memory", "memory of 15,000 idle connections", memory,
 		"The growth of the server's resident memory from before the first connection to six seconds after the last, divided among them: the HTTP server, the hub and what the " +
-			"allocator keeps are in it, the kernel's buffers are not."},
+			"allocator keeps are in it, the kernel's buffers are not. A Culvert that has become quiet gives back what the rush of connections took, so this is what waiting " +
+			"connections cost; one under traffic keeps half as much again for garbage."},
 	{"stalled", "fan-out while 1 % of the readers do not read", stalled,
 		"5,000 readers, eight messages of 1,000 bytes outstanding, without and with 50 that stop reading at the beginning. What these hold is the kernel's memory for TCP and the " +
 			"server's growth during the run, divided among them."},
