@@ -13,8 +13,8 @@
     return 500 + Math.random() * (Math.min(20000, 500 * Math.pow(2, Math.min(attempt, 9))) - 500);
   }
 
-  /** Sends a request; done is called once, with an error or the JSON of the answer. */
-  function ask(url, body, timeout, done) {
+  /** Sends a request, POST or GET; done is called once, with an error or the JSON of the answer. */
+  function ask(method, url, body, timeout, done) {
     var xhr = new XMLHttpRequest();
     var timer = setTimeout(function () {
       finish({ code: "timeout", message: "no answer in time" });
@@ -42,9 +42,20 @@
       error.retry = error.retry_after_ms || retry || 0;
       finish(error);
     };
-    xhr.open(body == null ? "GET" : "POST", url + (url.indexOf("?") < 0 ? "?" : "&") + "n=" + nonce + ++count, true);
+    xhr.open(method, url + (url.indexOf("?") < 0 ? "?" : "&") + "n=" + nonce + ++count, true);
     if (body != null) xhr.setRequestHeader("Content-Type", "text/plain;charset=UTF-8");
     xhr.send(body);
+  }
+
+  /** Calls what the page gave. A fault of the page stays one, and does not stop what comes behind it. */
+  function tell(f, a, b) {
+    try {
+      f(a, b);
+    } catch (e) {
+      setTimeout(function () {
+        throw e;
+      }, 0);
+    }
   }
 
   function Room(base, name, options) {
@@ -60,7 +71,7 @@
 
     function emit(type, event) {
       var list = (listeners[type] || []).slice();
-      for (var i = 0; i < list.length; i++) list[i](event);
+      for (var i = 0; i < list.length; i++) tell(list[i], event);
     }
 
     function poll() {
@@ -70,7 +81,7 @@
       else if (options.last != null) query += "&last=" + options.last;
       else if (options.from) query += "&from=" + options.from;
       var began = +new Date();
-      ask(path + query, null, wait * 1000 + 10000, function (error, answer) {
+      ask("GET", path + query, null, wait * 1000 + 10000, function (error, answer) {
         if (closed) return;
         if (!error && (answer.protocol != 1 || !answer.messages || typeof answer.cursor != "string"))
           error = { code: "bad_answer", message: "an answer that is not Culvert's" };
@@ -99,7 +110,7 @@
       if (sending || !queue.length) return;
       sending = true;
       var item = queue[0];
-      ask(path + "?key=" + encodeURIComponent(item.key), item.body, 10000, function (error, answer) {
+      ask("POST", path + "?key=" + encodeURIComponent(item.key), item.body, 10000, function (error, answer) {
         sending = false;
         if (!error && typeof answer.id != "string") error = { code: "bad_answer", message: "an answer that is not Culvert's" };
         if (error && !error.fatal) {
@@ -109,7 +120,7 @@
         attempts = 0;
         queue.shift();
         send();
-        if (item.done) item.done(error, answer);
+        if (item.done) tell(item.done, error, answer);
       });
     }
 
@@ -117,10 +128,14 @@
     this.on = function (type, listener) {
       (listeners[type] = listeners[type] || []).push(listener);
     };
-    /** Publishes, in order, tried until it is answered; done(error, published). False: 1000 wait already. */
+    /** Publishes, in order, tried until it is answered; done(error, published). False: 1000 wait already, or data is not JSON. */
     this.publish = function (data, done, key) {
-      if (queue.length >= 1000) return false;
-      queue.push({ body: JSON.stringify(data), key: key || nonce + "-" + Math.random().toString(36).slice(2) + ++count, done: done });
+      var body;
+      try {
+        body = JSON.stringify(data);
+      } catch (e) {}
+      if (queue.length >= 1000 || body === undefined) return false;
+      queue.push({ body: body, key: key || nonce + "-" + Math.random().toString(36).slice(2) + ++count, done: done });
       send();
       return true;
     };

@@ -50,7 +50,8 @@ export class Queue {
   private single = 0;
   private count = 0;
   private prefix: string;
-  private stopped?: CulvertError;
+  /** Why nothing is taken. */
+  stopped?: CulvertError;
   private timers: Timers;
 
   constructor(private sender: Sender, private http: Http, private bounds: NonNullable<api.Options["queue"]>) {
@@ -108,7 +109,8 @@ export class Queue {
   }
 
   private answered(batch: Item[], results: any) {
-    if (this.stopped) return;
+    // It was given up meanwhile, and its messages were refused.
+    if (this.flight != batch) return;
     if (!Array.isArray(results) || results.length != batch.length) return this.failed(batch, foreign());
     let again: CulvertError | undefined;
     batch.forEach((item, i) => {
@@ -127,7 +129,7 @@ export class Queue {
   }
 
   private failed(batch: Item[], e: CulvertError) {
-    if (this.stopped) return;
+    if (this.flight != batch) return;
     const many = batch.length > 1;
     if (e.status == 413 || /_too_large$/.test(e.code)) {
       if (many) this.most = Math.ceil(batch.length / 2);

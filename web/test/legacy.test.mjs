@@ -48,7 +48,7 @@ function page({ room = "lobby", options = {}, setUp = () => {} } = {}) {
   for (const name of ["random", "min", "max", "pow", "floor"]) if (name != "random") window.Math[name] = Math[name];
   window.window = window;
   vm.runInNewContext("Promise = undefined;" + readFileSync(new URL("../dist/culvert.legacy.js", import.meta.url)), window);
-  const w = { clock, server, network, got: [], errors: [], acks: [] };
+  const w = { clock, server, network, window, got: [], errors: [], acks: [] };
   setUp(w);
   w.room = window.culvert.connect("http://server.test").room(room, options);
   w.room.on("message", (m) => w.got.push(m.data));
@@ -104,4 +104,42 @@ test("captive portals, Retry-After, and refusals", async () => {
   const n = w.network.count();
   await w.clock.run(60e3);
   assert.equal(w.network.count(), n, "what is final is not tried again");
+});
+
+test("a listener that throws loses nothing of the answer", async () => {
+  const w = page({ options: { from: "start" }, setUp: ({ server }) => [0, 1, 2].forEach((i) => server.publish({ room: "lobby", data: i })) });
+  const thrown = [];
+  const after = [];
+  const later = w.window.setTimeout;
+  w.window.setTimeout = (f, ms) => (ms ? later(f, ms) : later(() => {
+    try {
+      f();
+    } catch (e) {
+      thrown.push(e.message);
+    }
+  }));
+  w.room.on("message", (m) => {
+    if (m.data == 1) throw new Error("of the page");
+  });
+  w.room.on("message", (m) => after.push(m.data));
+  w.room.publish(3, () => {
+    throw new Error("of the answer");
+  });
+  w.publish(4);
+  await w.clock.run(20e3);
+  assert.deepEqual(w.got, [0, 1, 2, 3, 4]);
+  assert.deepEqual(after, [0, 1, 2, 3, 4]);
+  assert.deepEqual(w.acks, [5]);
+  assert.deepEqual(thrown.sort(), ["of the answer", "of the page"]);
+});
+
+test("what is not JSON is refused, and blocks nothing", async () => {
+  const w = page();
+  const circle = {};
+  circle.circle = circle;
+  for (const data of [undefined, () => {}, circle]) assert.equal(w.publish(data), false);
+  assert.equal(w.publish(null), true);
+  await w.clock.run(20e3);
+  assert.deepEqual(w.acks, [1]);
+  assert.deepEqual(w.network.log.filter((r) => !r.path.endsWith("/poll")).map((r) => r.method), ["POST"]);
 });
