@@ -113,6 +113,7 @@ export class Connection extends Liveness implements api.Client {
     this.queue.stop();
     this.habits.forgive();
     this.tries = this.probe = 0;
+    this.state = "idle"; // and failed no more
     this.start("asked to");
   }
 

@@ -219,3 +219,29 @@ test("a request on a connection that was forgotten is repeated on another", asyn
   assert.ok(w.clock.now() - from < 1500, "answered after " + (w.clock.now() - from));
   assert.equal(w.network.count(from, "POST /publish"), 2);
 });
+
+test("the late answer to what was given up ends no other batch", async () => {
+  const bodies = [];
+  const w = start({ room: "" });
+  const { network, server, clock } = w;
+  const fetch = (url, init) => (String(url).includes("/publish") && bodies.push(init.body), network.fetch(url, init));
+  const client = w.make({ fetch, transports: ["poll"] });
+  const room = client.room("lobby");
+  await clock.run(1000);
+  server.slow = 3000;
+  network.plain = (r) => (r.path == "/publish" ? "slow" : { status: 403, body: '{"error":{"code":"origin_not_allowed","message":"no"}}' });
+  const a = assert.rejects(room.publish("a"), { code: "origin_not_allowed" });
+  client.reconnect();
+  await clock.run(1000, () => client.state == "failed");
+  await a;
+  network.plain = (r) => (r.path == "/publish" ? "slow" : null);
+  client.reconnect();
+  await clock.run(1000);
+  const acks = [];
+  room.publish("b").then((p) => acks.push(p.offset));
+  await clock.run(100);
+  room.publish("c").then((p) => acks.push(p.offset));
+  await clock.run(20e3);
+  assert.deepEqual(acks, [2, 3]);
+  assert.ok(!bodies.some((text) => text.includes('"b"') && text.includes('"c"')), "b was sent again while it was under way");
+});
