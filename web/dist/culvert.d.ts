@@ -194,7 +194,10 @@ export interface RoomEvents<T = any> {
   state: StateEvent;
 }
 
-/** A room that is being read. The same name gives the same room until it is closed. */
+/**
+ * A room that is being read. The same name gives the same room until it is closed, and another one after that. A room
+ * that the server refuses on a WebSocket ends alone: its state is `failed`, with the error, and it is closed.
+ */
 export interface Room<T = any> extends AsyncIterable<Message<T> | Gap> {
   readonly name: string;
   /** The place after the last message delivered; undefined before the server has told it. */
@@ -208,7 +211,10 @@ export interface Room<T = any> extends AsyncIterable<Message<T> | Gap> {
   presence(limit?: number): Promise<Presence>;
   /** Stops reading. Iterators end, publishes go on. */
   close(): void;
-  /** Messages and gaps as they come, from the call on. */
+  /**
+   * Messages and gaps as they come, from the call on. It throws the error of a room or a client that failed; after
+   * `reconnect()` another one goes on.
+   */
   [Symbol.asyncIterator](): AsyncIterator<Message<T> | Gap, undefined>;
 }
 

@@ -27,8 +27,6 @@ export class Connection extends Liveness implements api.Client {
   transport: api.Transport | null = null;
   reason = "";
 
-  /** The stream that is being tried. */
-  private sse?: Stream;
   private allowed: readonly api.Transport[];
   private asleep: () => void;
   /** Failed attempts in a row. */
@@ -87,12 +85,17 @@ export class Connection extends Liveness implements api.Client {
   protected fail(error: CulvertError) {
     if (this.over) return;
     this.dropAll();
-    this.set("failed", error.message, { error });
     this.queue.stop(error);
+    this.rooms.forEach((room) => {
+      room.end(error);
+      room.closed = false; // reconnect() goes on with it
+    });
+    // Last: a listener may call reconnect().
+    this.set("failed", error.message, { error });
   }
 
   close() {
-    const error = new CulvertError("closed", "closed; what was not answered may have happened");
+    const error = new CulvertError("closed", "closed: may have happened");
     this.dropAll();
     this.asleep();
     this.set("closed", "closed");
@@ -126,7 +129,7 @@ export class Connection extends Liveness implements api.Client {
     this.climbing = this.climbed = false;
     if (this.over) return;
     if (!this.rooms.size) {
-      this.set("idle", "no room to read");
+      this.set("idle", "no room");
       return this.queue.pump();
     }
     this.set("connecting", reason);
@@ -147,7 +150,7 @@ export class Connection extends Liveness implements api.Client {
     const retryIn = Math.max(backoff(this.env, ++this.tries), error.retryAfter || 0);
     this.timers.clear("poll", "stable");
     this.set("waiting", error.message, { error, retryIn });
-    this.timers.set("retry", retryIn, () => this.start("trying again"));
+    this.timers.set("retry", retryIn, () => this.start("again"));
   }
 
   private openWs() {
@@ -298,7 +301,7 @@ export class Connection extends Liveness implements api.Client {
       // With another token, at once; and if that is no good either, not at once.
       if (pipe == this.active) this.active = undefined;
       if (this.active) return;
-      return this.tries++ ? this.wait(error) : this.start("another token");
+      return this.tries++ ? this.wait(error) : this.start("new token");
     }
     this.why[pipe.kind] = error.message;
     if (pipe != this.active) {

@@ -20,7 +20,7 @@ export async function diagnose(c: Connection, onFinding?: (f: api.Finding) => vo
     ["plain request", () => c.pollOnce(0, 10e3)],
     ["plain request again", () => c.pollOnce(0, 10e3)],
     [
-      "WebSocket, 16 KiB each way",
+      "WebSocket, 16 KiB",
       () => proof(new Ws(owner, http, http.address("/rooms/" + rooms + "/ws", query))),
     ],
   ];
@@ -43,6 +43,7 @@ export async function diagnose(c: Connection, onFinding?: (f: api.Finding) => vo
   }
   if (own) own.close();
   const { state, transport, reason } = c;
-  const report = { url: http.base, state, transport, reason, clock: Math.round(http.skew), rtt: Math.round(http.rtt), learned: c.habits.kept, findings };
-  return Object.assign({ text: JSON.stringify(report, null, 1) }, report);
+  const report: any = { url: http.base, state, transport, reason, clock: Math.round(http.skew), rtt: Math.round(http.rtt), learned: c.habits.kept, findings };
+  report.text = JSON.stringify(report, null, 1);
+  return report;
 }

@@ -9,16 +9,14 @@ export interface More {
 }
 
 export class CulvertError extends Error implements api.CulvertError {
-  readonly code: string;
+  readonly code!: string;
   readonly status?: number;
   readonly allowed?: string;
   readonly retryAfter?: number;
   readonly final!: boolean;
   constructor(code: string, message: string, more?: More) {
     super(message);
-    this.name = "CulvertError";
-    this.code = code;
-    Object.assign(this, { final: false }, more);
+    Object.assign(this, { name: "CulvertError", code, final: false }, more);
   }
 }
 
@@ -34,7 +32,7 @@ export function parse(text: any): any {
 }
 
 /** Something answered that is not Culvert: a captive portal, a proxy, half an answer. */
-export const foreign = (more?: More) => new CulvertError("bad_answer", "not Culvert's answer" + (more ? ", status " + more.status : ""), more);
+export const foreign = (more?: More) => new CulvertError("bad_answer", "not Culvert's answer", more);
 
 /** The error object of an answer, reply or frame: {"code","message","allowed","retry_after_ms"}. */
 export function told(o: any, more?: More): CulvertError | undefined {

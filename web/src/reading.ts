@@ -10,6 +10,7 @@ import type { Envelope, Owner, Pipe } from "./pipe";
 import { Poller, Polled } from "./poll";
 import { Queue, Sender } from "./queue";
 import { Room, Rooms, Took } from "./room";
+import type { Stream } from "./stream";
 import { Timers } from "./timer";
 import type { Ws } from "./ws";
 
@@ -35,10 +36,14 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
   protected active?: Pipe;
   /** The WebSocket that is being tried. */
   protected ws?: Ws;
+  /** The stream that is being tried. */
+  protected sse?: Stream;
   protected poller: Poller;
   protected timers: Timers;
 
   private post?: boolean;
+  /** Rooms that were left so far. */
+  private left = 0;
   private changing?: boolean;
 
   constructor(url: string, options: api.Options) {
@@ -78,7 +83,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
 
   room(name: string, options: api.RoomOptions = {}): Room {
     if (!/^(?!\.\.?$)[\w.~:@-]{1,200}$/.test(name))
-      throw new CulvertError("bad_room", "not a room name", { final: true, allowed: "1-200 bytes of A-Z a-z 0-9 . _ ~ : @ -" });
+      throw new CulvertError("bad_room", "a room is 1-200 of A-Za-z0-9._~:@-", { final: true });
     if (this.state == "closed") throw new CulvertError("closed", "closed");
     let room = this.rooms.get(name);
     if (!room) {
@@ -89,11 +94,17 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     return room;
   }
 
-  leave(room: Room) {
-    this.rooms.delete(room.name);
-    room.end();
-    for (const pipe of [this.ws, this.active]) {
-      if (pipe && pipe.kind == "websocket" && (pipe as Ws).joined.delete(room.name)) (pipe as Ws).command({ type: "unsubscribe", room: room.name }).catch(none);
+  leave(room: Room, error?: CulvertError) {
+    const { name } = room;
+    this.rooms.delete(name);
+    this.left++;
+    room.end(error);
+    for (const pipe of [this.ws, this.sse, this.active]) {
+      if (!pipe || pipe == this.poller) continue;
+      // What it still brings is not for who comes to this name next.
+      pipe.broken.add(name);
+      const { joined } = pipe as Ws;
+      if (joined && joined.delete(name)) (pipe as Ws).command({ type: "unsubscribe", room: name }).catch(none);
     }
     this.changed();
   }
@@ -109,7 +120,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
         this.dropAll();
         return this.start("");
       }
-      if (this.state == "idle") return this.start("the first room");
+      if (this.state == "idle") return this.start("a room");
       if (this.ws && this.ws.open) this.join(this.ws);
       const { active } = this;
       if (active && active.kind == "websocket") this.join(active as Ws);
@@ -154,6 +165,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
 
   async pollOnce(wait: number, timeout: number, abort?: AbortController, stale = () => false): Promise<boolean> {
     const { rooms, query } = this.target();
+    const { left } = this;
     if (!rooms) return false;
     const text = query + "&wait=" + wait;
     const post = this.post || rooms.length + text.length > urlLimit;
@@ -166,7 +178,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
       if (!stale() && !asError(e).final) this.post = !this.post;
       throw e;
     }
-    if (stale()) return false;
+    if (stale() || left != this.left) return false;
     this.http.skew = a.time - this.env.date() + this.http.rtt / 2;
     let fresh = false;
     for (const m of a.messages) fresh = this.take(m, this.poller) || fresh;
@@ -200,7 +212,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
   /** Delivers an event; true where it was new. */
   protected take(m: any, from: Pipe): boolean {
     const room: Room | undefined = m && this.rooms.get(m.room);
-    if (!room) return false;
+    if (!room || (!room.place && from.broken.has(room.name))) return false;
     const took = room.take(m);
     if (took == Took.Hole) this.mend(room, from);
     return took == Took.Fresh;
@@ -225,7 +237,6 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     if (pipe == this.poller || pipe.broken.has(room.name)) return;
     pipe.broken.add(room.name);
     if (pipe.kind == "websocket") {
-      (pipe as Ws).command({ type: "unsubscribe", room: room.name }).catch(none);
       this.subscribe(pipe as Ws, room);
     } else if (pipe == this.active) {
       this.pollOnce(0, 5000).catch(none);
@@ -245,16 +256,23 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
   protected subscribe(ws: Ws, room: Room) {
     const { name, cursor, options } = room;
     const { last, from, presence } = options;
+    const ours = () => this.rooms.get(name) == room;
     ws.joined.add(name);
+    // It may know the room, from its URL or from before.
+    if (ws.broken.has(name)) ws.command({ type: "unsubscribe", room: name }).catch(none);
     ws.command({ type: "subscribe", room: name, presence, cursor, last, from }).then(
       (reply) => {
+        if (!ours()) return;
         ws.broken.delete(name);
         this.stand(reply.cursor, ws);
       },
       (e: CulvertError) => {
-        if (ws != this.ws && ws != this.active) return;
-        if (e.final) this.fail(e);
-        else this.timers.set("join " + name, e.retryAfter || 1000, () => ws.joined.has(name) && this.rooms.get(name) == room && this.subscribe(ws, room));
+        if ((ws != this.ws && ws != this.active) || !ours()) return;
+        if (e.final) {
+          // It is this room that is refused.
+          room.emit("state", { type: "state", state: "failed", transport: null, reason: e.code, error: e });
+          this.leave(room, e);
+        } else this.timers.set("join " + name, e.retryAfter || 1000, () => ours() && this.subscribe(ws, room));
       },
     );
   }

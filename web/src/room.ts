@@ -141,7 +141,7 @@ export class Room extends Emitter implements api.Room {
       wake();
     };
     const add = (value: any) => {
-      if (pile.push(value) > pileLimit) finish(new CulvertError("iterator_full", "the iterator is not read"));
+      if (pile.push(value) > pileLimit) finish(new CulvertError("iterator_full", "not read"));
       wake();
     };
     const undo = over ? [] : [this.on("message", add), this.on("gap", add)];

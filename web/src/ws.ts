@@ -48,7 +48,7 @@ export class Ws extends Line {
     const { type } = m;
     if (type == "reply") return this.reply(m);
     if (type == "error") this.refusal = told(m.error);
-    if (type == "hello") for (const room of m.rooms || []) this.joined.add(room);
+    if (type == "hello") for (const room of m.rooms || []) this.broken.has(room) || this.joined.add(room);
     this.owner.receive(m, this);
     if (type == "hello" && !this.over) this.prove();
   }
@@ -60,7 +60,7 @@ export class Ws extends Line {
     this.timers.set("limit", this.http.patience + 2000, () => this.fail("16 KiB do not pass", "timeout"));
     this.command({ type: "ping", data }).then(
       (reply) => {
-        if (reply.data != data) return this.fail("changed on the way", "bad_answer");
+        if (reply.data != data) return this.fail("changed", "bad_answer");
         this.http.measured(env.now() - began);
         this.good();
       },

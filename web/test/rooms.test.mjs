@@ -198,7 +198,7 @@ test("diagnose says what the path does", async () => {
   await w.clock.run(120e3, () => report);
   const results = Object.fromEntries(report.findings.map((f) => [f.test, f.ok]));
   assert.equal(results["plain request"], true);
-  assert.equal(results["WebSocket, 16 KiB each way"], false);
+  assert.equal(results["WebSocket, 16 KiB"], false);
   assert.equal(results["stream GET text/event-stream"], false);
   assert.equal(results["stream POST text/event-stream"], true);
   assert.match(report.text, /WebSocket, 16 KiB/);

@@ -221,6 +221,7 @@ export class Server {
       case "publish":
         return ok({ results: c.messages.map((m) => this.publish(m)) });
       case "subscribe": {
+        if (c.room == this.refuseRoom) return reply({ type: "reply", ref: c.ref, ok: false, error: { code: "forbidden", message: "not for you" } });
         const j = conn.join(c.room, c);
         ok({ rooms: [c.room], cursor: j.start });
         return j.go();

@@ -65,7 +65,6 @@ func bundle(files map[string][]byte, src, name, entry string, o api.BuildOptions
 	o.SourcesContent = api.SourcesContentInclude
 	o.Charset = api.CharsetASCII
 	o.LegalComments = api.LegalCommentsNone
-	o.Banner = map[string]string{"js": "/*! Culvert, Apache-2.0 */"}
 	// No tsconfig.json above decides what is built.
 	o.TsconfigRaw = `{"compilerOptions":{"useDefineForClassFields":false}}`
 	o.LogLevel = api.LogLevelSilent

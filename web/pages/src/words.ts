@@ -22,7 +22,7 @@ export function stateWords(event: StateEvent): string {
 
 // The client's own words are for programmers.
 const plain: [RegExp, string][] = [
-  [/^the first room$/, "a room was opened"],
+  [/^a room$/, "a room was opened"],
   [/^asked to$/, "as asked for"],
   [/^online$/, "the network is back"],
   [/^offline$/, "the network is gone"],
