@@ -147,10 +147,11 @@ func TestPause(t *testing.T) {
 				}
 				there.Close()
 			}()
-			for i := 1; r.err == nil; i++ {
+			for i, over := 1, false; !over; i++ {
 				r.wait(t, "a piece", func() bool { return r.calls >= i || r.err != nil })
 				r.mu.Lock()
 				calls := r.calls
+				over = r.err != nil
 				r.mu.Unlock()
 				if calls > i {
 					t.Errorf("%d calls, %d were asked for", calls, i)
