@@ -224,10 +224,8 @@ export interface Finding {
   readonly ok: boolean;
   /** Milliseconds. */
   readonly ms: number;
-  /** In plain words. */
+  /** In plain words; "good" where it is. */
   readonly result: string;
-  /** That of the error, where it was not good. */
-  readonly code?: string;
 }
 
 export interface Report {
@@ -269,14 +267,12 @@ export interface Client {
 }
 
 export interface Options {
-  /** Who this is; a function is asked again when the server says that the token has expired. */
+  /** For a gateway in front of the server: who this is. A function is asked again when a request was answered 401. */
   token?: string | (() => string | Promise<string>);
   /** The transports allowed. Default: all. */
   transports?: readonly Transport[];
   /** Name for presence, 1-64 bytes of `A-Z a-z 0-9 . _ ~ : @ -`. Default: made up. */
   client?: string;
-  /** Send cookies, too. Only for a server behind a gateway that wants them. */
-  credentials?: boolean;
   /** Bounds of the publishes that wait: 1000 messages and 1 MiB of JSON. */
   queue?: { messages?: number; bytes?: number };
   /** For where they are not global: Node before 22 has no WebSocket. */

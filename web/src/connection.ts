@@ -34,10 +34,8 @@ export class Connection extends Liveness implements api.Client {
   /** Each start from nothing ends what the one before had begun. */
   private round = 0;
   private climbing?: boolean;
-  /** What broke, until it is known whether the network did. */
-  private suspect?: { pipe: Pipe; at: number };
-  /** The name of what could not be opened, until then. */
-  private blamed?: string;
+  /** What is to be learned from what broke, or could not be opened, once it is known that the network is there. */
+  private doubts: (() => void)[] = [];
 
   constructor(url: string, options: api.Options) {
     super(url, options);
@@ -74,7 +72,7 @@ export class Connection extends Liveness implements api.Client {
   protected dropAll() {
     this.round++;
     this.climbing = this.climbed = this.checking = false;
-    this.suspect = this.blamed = undefined;
+    this.doubts = [];
     this.timers.clearAll();
     this.poller.close();
     for (const pipe of [this.ws, this.sse, this.active]) if (pipe) pipe.close();
@@ -134,7 +132,7 @@ export class Connection extends Liveness implements api.Client {
     }
     this.set("connecting", reason);
     // Whether a WebSocket that broke is to be demoted is known when plain requests have been answered.
-    const doubt = this.asks() && this.suspect && this.habits.isShaky(this.suspect.pipe.name);
+    const doubt = this.asks() && this.doubts.length && this.habits.isShaky("websocket");
     if (this.allows("websocket") && !doubt && (!this.habits.isDemoted("websocket") || this.tries > 1)) this.openWs();
     if (!this.asks()) {
       if (!this.ws) this.wait(new CulvertError("network", this.why.websocket));
@@ -148,6 +146,8 @@ export class Connection extends Liveness implements api.Client {
   private wait(error: CulvertError) {
     if (this.over || this.active) return;
     const retryIn = Math.max(backoff(this.env, ++this.tries), error.retryAfter || 0);
+    // A WebSocket that is refused for its token does not say so, as plain requests do.
+    if (!this.asks()) this.http.forget();
     this.timers.clear("poll", "stable");
     this.set("waiting", error.message, { error, retryIn });
     this.timers.set("retry", retryIn, () => this.start("again"));
@@ -169,7 +169,7 @@ export class Connection extends Liveness implements api.Client {
 
   pollWorked() {
     this.timers.clear("poll");
-    this.judgeSuspect();
+    this.learn();
     if (!this.rooms.size) return false;
     if (!this.active && this.allows("poll")) this.switchTo(this.poller);
     if (!this.unplaced()) this.climb();
@@ -178,17 +178,14 @@ export class Connection extends Liveness implements api.Client {
 
   pollFailed(error: CulvertError, again: boolean) {
     if (error.final) return this.fail(error);
-    this.suspect = this.blamed = undefined;
+    this.doubts = [];
     if (again) return;
     if (this.active == this.poller) this.active = undefined;
     if (!this.active) this.wait(error);
   }
 
-  private judgeSuspect() {
-    const { suspect, blamed, habits } = this;
-    this.suspect = this.blamed = undefined;
-    if (suspect) habits.died(suspect.pipe, false, suspect.at);
-    if (blamed) habits.set("bad " + blamed, 1);
+  private learn() {
+    this.doubts.splice(0).forEach((f) => f());
   }
 
   // Upwards
@@ -232,7 +229,7 @@ export class Connection extends Liveness implements api.Client {
   proven(pipe: Pipe) {
     if (pipe == this.sse) this.habits.set("form", this.sse.form + 1);
     if (pipe == this.sse && this.uses("websocket")) return pipe.close();
-    this.judgeSuspect();
+    this.learn();
     this.switchTo(pipe);
   }
 
@@ -296,30 +293,25 @@ export class Connection extends Liveness implements api.Client {
   ended(pipe: Pipe, error: CulvertError, isTold?: boolean, reconnect?: Reconnect) {
     if (pipe == this.ws) this.ws = undefined;
     if (pipe == this.sse) this.sse = undefined;
-    if (reconnect == "never") {
-      if (!/^token_/.test(error.code) || !this.http.expired()) return this.fail(error);
-      // With another token, at once; and if that is no good either, not at once.
-      if (pipe == this.active) this.active = undefined;
-      if (this.active) return;
-      return this.tries++ ? this.wait(error) : this.start("new token");
-    }
+    if (reconnect == "never") return this.fail(error);
     this.why[pipe.kind] = error.message;
     if (pipe != this.active) {
       // It was only tried.
-      if (!isTold) this.blamed = pipe.name;
-      if (this.active) return this.judgeSuspect();
+      if (!isTold) this.doubts.push(() => this.habits.set("bad " + pipe.name, 1));
+      if (this.active) return this.learn();
       if ((isTold && error.retryAfter) || (pipe.kind == "websocket" && !this.asks())) this.wait(error);
       else if (this.timers.has("poll")) this.poller.start();
       return;
     }
     this.active = undefined;
-    const age = this.env.now() - pipe.since;
+    const at = this.env.now();
+    const age = at - pipe.since;
     if (age > 15e3) this.probe = 0;
     if (isTold && (reconnect != "now" || age < 5000)) {
       this.round++;
       return this.wait(error);
     }
-    if (!isTold) this.suspect = { pipe, at: this.env.now() };
+    if (!isTold) this.doubts.push(() => this.habits.died(pipe, false, at));
     this.start(error.message, 0);
   }
 }

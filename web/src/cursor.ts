@@ -27,6 +27,6 @@ export function parseCursor(text: unknown): Map<string, Place> {
 }
 
 /** Epochs sort by their time of birth. */
-export const after = (a: Place, b: Place) => (a.epoch == b.epoch ? a.offset > b.offset : a.epoch > b.epoch);
+export const after = (a: Partial<Place>, b: Place) => (a.epoch == b.epoch ? a.offset! > b.offset : a.epoch! > b.epoch);
 
-export const same = (a: Place, b: Place) => a.epoch == b.epoch && a.offset == b.offset && a.id == b.id;
+export const same = (a: Place, b?: Place) => !!b && a.epoch == b.epoch && a.offset == b.offset && a.id == b.id;

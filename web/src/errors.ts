@@ -20,9 +20,11 @@ export class CulvertError extends Error implements api.CulvertError {
   }
 }
 
+export const none = () => {};
+
 /** Anything that was thrown, as an error of ours. */
-export const asError = (e: any, code = "network"): CulvertError =>
-  e instanceof CulvertError ? e : new CulvertError(code, (e && e.message) || "no answer");
+export const asError = (e: any): CulvertError =>
+  e instanceof CulvertError ? e : new CulvertError("network", (e && e.message) || "no answer");
 
 /** What JSON says, undefined where it is none. */
 export function parse(text: any): any {

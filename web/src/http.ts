@@ -1,11 +1,14 @@
 import { afterStatus } from "./codes";
-import { Env, pageOrigin, pageURL, unique } from "./env";
-import { CulvertError, asError, foreign, parse, told } from "./errors";
+import { Env, pageOrigin, pageURL, params, unique } from "./env";
+import { CulvertError, asError, foreign, none, parse, told } from "./errors";
 import type { Options } from "./api";
 import { Timers } from "./timer";
 
 /** Longer waits than this are not taken from anybody. */
 const longestRetry = 5 * 60e3;
+
+/** The JSON of an answer, undefined where it is none. */
+export const content = (res: Response) => res.text().then(parse, none);
 
 /** Plain requests, which are preflight-free: GET, and POST of text/plain. */
 export class Http {
@@ -20,7 +23,7 @@ export class Http {
   private flying = new Set<AbortController>();
   private nonce: string;
   private count = 0;
-  private known?: string | Promise<string>;
+  private known?: Promise<string>;
   /** Authorization is for our own origin, where it needs no preflight, until something on the way removes it. */
   private inURL: boolean;
 
@@ -41,66 +44,55 @@ export class Http {
     this.rtt = this.rtt && ms > this.rtt ? 0.8 * this.rtt + 0.2 * ms : ms || 1;
   }
 
-  /** The token, or "" where there is none; a new one if the old one has expired. */
-  private async token(): Promise<string> {
-    const t = this.options.token;
-    if (!t) return "";
-    try {
-      if (!this.known) this.known = typeof t == "string" ? t : t();
-      return String(await this.known);
-    } catch (e) {
-      this.known = undefined;
-      throw new CulvertError("token_failed", "no token: " + asError(e).message);
-    }
+  /** The token, "" where there is none; asked for once, whoever waits for it. */
+  private token(): Promise<string> {
+    const { token } = this.options;
+    const ask = async () => {
+      try {
+        return String((typeof token == "function" ? await token() : token) || "");
+      } catch (e) {
+        this.known = undefined;
+        throw new CulvertError("token_failed", asError(e).message);
+      }
+    };
+    return (this.known = this.known || ask());
   }
 
-  /** Asks for another token next time; false where there is none. */
-  expired(): boolean {
+  /** Asks for the token anew the next time. */
+  forget() {
     this.known = undefined;
-    this.inURL = true;
-    return typeof this.options.token == "function";
   }
 
   /** An address with its token, for WebSockets. */
   async address(path: string, query: string) {
-    const token = await this.token();
-    return this.base.replace(/^http/, "ws") + path + "?" + query + (token && "&token=" + encodeURIComponent(token));
+    return this.base.replace(/^http/, "ws") + path + "?" + query + "&" + params({ token: await this.token() });
   }
 
   /** Sends a request; POST if there is a body. The answer has not been looked at. */
-  async send(path: string, query: string, body?: string, accept?: string, signal?: AbortSignal): Promise<Response> {
+  async send(path: string, query: string, body?: string, accept?: string, signal?: AbortSignal, again?: boolean): Promise<Response> {
+    const known = this.token();
+    const token = await known;
     const headers: { [name: string]: string } = {};
     if (accept) headers.Accept = accept;
-    const token = await this.token();
+    if (token && !this.inURL) headers.Authorization = "Bearer " + token;
     // A number that is never the same keeps caches and collapsing proxies off.
-    query += (query && "&") + "n=" + this.nonce + ++this.count;
-    if (token) {
-      if (this.inURL) query += "&token=" + encodeURIComponent(token);
-      else headers.Authorization = "Bearer " + token;
-    }
-    const init: RequestInit = { method: body == null ? "GET" : "POST", headers, body, signal };
-    if (pageURL) {
-      // Runtimes without pages need not know these.
-      init.cache = "no-store";
-      init.credentials = this.options.credentials ? "include" : "omit";
-    }
-    return this.env.fetch(this.base + path + "?" + query, init);
+    const own = params({ n: this.nonce + ++this.count, token: this.inURL && token });
+    const res = await this.env.fetch(this.base + path + "?" + query + (query && "&") + own, { method: body == null ? "GET" : "POST", headers, body, signal });
+    if (res.status != 401 || again || typeof this.options.token != "function") return res;
+    // Another token, which somebody else may have asked for already.
+    if (this.known == known) this.known = undefined;
+    this.inURL = true;
+    return this.send(path, query, body, accept, signal, true);
   }
 
-  /** What an answer that is no success means. */
-  async refusal(res: Response): Promise<CulvertError> {
-    const status = res.status;
-    const more = { status, retryAfter: this.retryAfter(res) };
+  /** What an answer means that is no success, or not Culvert's; `a` is what its JSON says. */
+  refusal(res: Response, a: any): CulvertError {
+    const { status } = res;
+    const after = res.headers.get("Retry-After") || "";
+    const ms = +after * 1000 || Date.parse(after) - this.env.date();
+    const more = { status, retryAfter: ms >= 0 ? Math.min(ms, longestRetry) : undefined };
     // Only what is Culvert's own word is final: proxies refuse today and let through tomorrow.
-    const a = parse(await res.text().catch(() => 0));
     return told(a && a.error, Object.assign({ final: afterStatus(status) == "never" }, more)) || foreign(more);
-  }
-
-  private retryAfter(res: Response): number | undefined {
-    const text = res.headers.get("Retry-After");
-    if (!text) return;
-    const ms = +text * 1000 || Date.parse(text) - this.env.date();
-    return ms >= 0 ? Math.min(ms, longestRetry) : undefined;
   }
 
   /**
@@ -108,36 +100,42 @@ export class Http {
    * sent again beside the first, unless it is meant to wait: the connection that the browser took may be dead, and
    * only another request makes it take another one. No request of ours does harm twice.
    */
-  json(path: string, query: string, body?: string, timeout = 10e3, abort = new AbortController(), waits?: unknown): Promise<any> {
-    const { env } = this;
+  async json(path: string, query: string, body?: string, timeout = 10e3, abort = new AbortController(), waits?: unknown): Promise<any> {
+    const { env, flying } = this;
     const timers = new Timers(env);
-    const answer = new Promise<any>((ok, no) => {
-      const size = (body || "").length;
-      const soon = Math.max(this.rtt ? 400 : 800, 2 * this.rtt) + size / 25;
-      const send = (n: number) => {
-        const began = env.now();
-        this.attempt(path, query, body, abort.signal).then(
-          (a) => {
-            const now = env.now();
-            if (n > 1) this.hedged = now;
-            if (!waits && size < 1000) this.measured(now - began);
-            ok(a);
-          },
-          (e) => no(asError(e)),
-        );
-        if (!waits && n < 4) timers.set("again", soon, () => send(n + 1));
-      };
-      timers.set("late", timeout, () => no(new CulvertError("timeout", "no answer in time")));
-      send(1);
-    });
-    const done = () => {
+    const size = (body || "").length;
+    const soon = Math.max(this.rtt ? 400 : 800, 2 * this.rtt) + size / 25;
+    flying.add(abort);
+    try {
+      return await new Promise<any>((ok, no) => {
+        let open = 0;
+        const send = (n: number) => {
+          const began = env.now();
+          open++;
+          this.attempt(path, query, body, abort.signal).then(
+            (a) => {
+              const now = env.now();
+              if (n > 1) this.hedged = now;
+              if (!waits && size < 1000) this.measured(now - began);
+              if (a.time) this.skew = a.time - env.date() + this.rtt / 2;
+              ok(a);
+            },
+            (e) => {
+              const error = asError(e);
+              // Another copy may have more luck; but where the server has spoken there is nothing to hope for.
+              if (!--open || error.final || error.retryAfter) no(error);
+            },
+          );
+          if (!waits && n < 4) timers.set("again", soon, () => send(n + 1));
+        };
+        timers.set("late", timeout, () => no(new CulvertError("timeout", "no answer in time")));
+        send(1);
+      });
+    } finally {
       timers.clearAll();
       abort.abort();
-      this.flying.delete(abort);
-    };
-    this.flying.add(abort);
-    answer.then(done, done);
-    return answer;
+      flying.delete(abort);
+    }
   }
 
   /** Gives up what is under way. */
@@ -145,16 +143,10 @@ export class Http {
     this.flying.forEach((abort) => abort.abort());
   }
 
-  private async attempt(path: string, query: string, body: string | undefined, signal: AbortSignal, again?: boolean): Promise<any> {
+  private async attempt(path: string, query: string, body: string | undefined, signal: AbortSignal): Promise<any> {
     const res = await this.send(path, query, body, "application/json", signal);
-    if (!res.ok) {
-      const error = await this.refusal(res);
-      if (!again && (res.status == 401 || error.code == "token_expired") && this.expired())
-        return this.attempt(path, query, body, signal, true);
-      throw error;
-    }
-    const value = parse(await res.text());
-    if (value && typeof value == "object") return value;
-    throw foreign({ status: res.status, retryAfter: this.retryAfter(res) });
+    const a = await content(res);
+    if (res.ok && a && typeof a == "object") return a;
+    throw this.refusal(res, a);
   }
 }

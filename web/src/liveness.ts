@@ -1,7 +1,7 @@
 import type * as api from "./api";
-import { CulvertError, asError } from "./errors";
+import { CulvertError, asError, none } from "./errors";
 import type { Pipe } from "./pipe";
-import { Reading, none } from "./reading";
+import { Reading } from "./reading";
 import type { Ws } from "./ws";
 
 /** Whether what is in use still carries: by its heartbeats, by what becomes of publishes, and when the page wakes up. */
@@ -90,7 +90,7 @@ export abstract class Liveness extends Reading {
   // Publishes
 
   send(list: string) {
-    if (this.uses("websocket")) return (this.active as Ws).text((ref) => '{"type":"publish","ref":' + ref + ',"messages":' + list + "}");
+    if (this.uses("websocket")) return (this.active as Ws).text('{"type":"publish","messages":' + list + "}");
     return this.active || !this.rooms.size ? this.http.json("/publish", "", list) : undefined;
   }
 

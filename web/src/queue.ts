@@ -1,7 +1,7 @@
 import type * as api from "./api";
 import { afterStatus } from "./codes";
 import { unique } from "./env";
-import { CulvertError, foreign, told } from "./errors";
+import { CulvertError, foreign, none, told } from "./errors";
 import type { Http } from "./http";
 import { Timers, backoff } from "./timer";
 
@@ -44,10 +44,8 @@ export class Queue {
   private items: Item[] = [];
   private flight?: Item[];
   private attempt = 0;
-  /** Messages of a batch: as many as the path takes. */
+  /** Messages of the next batch: half as many when one was refused, until it is the one message that is; then more again. */
   private most = batchMessages;
-  /** So many messages go one by one, to find the one that is refused. */
-  private single = 0;
   private count = 0;
   private prefix: string;
   /** Why nothing is taken. */
@@ -77,7 +75,7 @@ export class Queue {
       this.items.push({ text: head.slice(0, -1) + ',"data":' + data + "}", ok, no });
     });
     // Who does not care for the result does not care for its error either.
-    added.catch(() => {});
+    added.catch(none);
     this.pump();
     return added;
   }
@@ -85,12 +83,11 @@ export class Queue {
   /** Sends what waits, if nothing is under way. */
   pump() {
     if (this.flight || !this.items.length || this.timers.has("retry")) return;
-    const most = this.single ? 1 : this.most;
     let size = 0;
     const batch: Item[] = [];
     for (const item of this.items) {
       size += item.text.length;
-      if (batch.length && (batch.length >= most || size > batchBytes)) break;
+      if (batch.length && (batch.length >= this.most || size > batchBytes)) break;
       batch.push(item);
     }
     const answer = this.sender.send("[" + batch.map((item) => item.text).join() + "]");
@@ -125,29 +122,22 @@ export class Queue {
       if (e && e.final) this.refuse(item, e);
       else again = e || foreign();
     });
+    this.most = Math.min(2 * this.most, batchMessages);
     this.next(again);
   }
 
   private failed(batch: Item[], e: CulvertError) {
     if (this.flight != batch) return;
-    const many = batch.length > 1;
-    if (e.status == 413 || /_too_large$/.test(e.code)) {
-      if (many) this.most = Math.ceil(batch.length / 2);
-      else this.refuse(batch[0], e);
-      return this.next();
-    }
-    if (e.final) {
-      if (many) this.single = batch.length + 1;
-      else this.refuse(batch[0], e);
-      return this.next();
-    }
-    this.next(e);
+    // A path may refuse what is too large for it.
+    if (!e.final && e.status != 413) return this.next(e);
+    this.most = Math.ceil(batch.length / 2);
+    if (batch.length == 1) this.refuse(batch[0], e);
+    this.next();
   }
 
   private next(again?: CulvertError) {
     this.flight = undefined;
     this.timers.clear("unanswered");
-    if (this.single) this.single--;
     this.attempt = again ? this.attempt + 1 : 0;
     if (again && again.retryAfter !== 0) {
       // The first repeat is for an answer that got lost, and comes soon.

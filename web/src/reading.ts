@@ -3,7 +3,7 @@ import type { Reconnect } from "./codes";
 import { Place, parseCursor } from "./cursor";
 import { Emitter } from "./emitter";
 import { Env, environment, params, unique } from "./env";
-import { CulvertError, asError, foreign, told } from "./errors";
+import { CulvertError, asError, foreign, none, told } from "./errors";
 import { Habits } from "./habits";
 import { Http } from "./http";
 import type { Envelope, Owner, Pipe } from "./pipe";
@@ -16,8 +16,6 @@ import type { Ws } from "./ws";
 
 /** Longer places go into bodies and commands: some paths refuse URLs of more than 2 KB. */
 export const urlLimit = 1500;
-
-export const none = () => {};
 
 /**
  * The rooms, and how what pipes bring gets to them. The rooms' places and the unanswered publishes are all the state of a
@@ -137,30 +135,28 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
 
   /** Parameters of a read: rooms that start alike, and no more than fit into a URL where that matters. */
   target(limit = Infinity): { rooms: string; query: string } {
-    const names: string[] = [];
-    const places: string[] = [];
+    const rooms: Room[] = [];
     let start: api.RoomOptions | undefined;
     let size = 0;
-    let presence: boolean | undefined;
-    this.rooms.forEach(({ name, cursor, options }) => {
+    this.rooms.forEach((room) => {
+      const { name, cursor, options } = room;
       size += name.length + (cursor || "").length + 2;
-      if (names.length && size > limit) return;
-      if (cursor) places.push(cursor);
-      else if (!start) start = options;
-      else if (start.last != options.last || start.from != options.from) return;
-      names.push(name);
-      presence = presence || options.presence;
+      if (rooms.length && size > limit) return;
+      if (!cursor) {
+        start = start || options;
+        if (start.last != options.last || start.from != options.from) return;
+      }
+      rooms.push(room);
     });
     const { last, from } = start || ({} as api.RoomOptions);
-    const cursor = places.join() || null;
-    const heartbeat = this.habits.get("heartbeat") || null;
-    return { rooms: names.join(), query: params({ client: this.id, cursor, last, from, presence: presence ? 1 : null, heartbeat }) };
+    const cursor = rooms.map((room) => room.cursor).filter((c) => c).join();
+    const presence = rooms.some((room) => room.options.presence) && 1;
+    const heartbeat = this.habits.get("heartbeat") || "";
+    return { rooms: rooms.map((room) => room.name).join(), query: params({ client: this.id, cursor, last, from, presence, heartbeat }) };
   }
 
   unplaced() {
-    let some = false;
-    this.rooms.forEach((room) => (some = some || !room.place));
-    return some;
+    return Array.from(this.rooms.values()).some((room) => !room.place);
   }
 
   async pollOnce(wait: number, timeout: number, abort?: AbortController, stale = () => false): Promise<boolean> {
@@ -179,7 +175,6 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
       throw e;
     }
     if (stale() || left != this.left) return false;
-    this.http.skew = a.time - this.env.date() + this.http.rtt / 2;
     let fresh = false;
     for (const m of a.messages) fresh = this.take(m, this.poller) || fresh;
     fresh = this.stand(a.cursor, this.poller) || fresh;

@@ -46,46 +46,33 @@ export class Room extends Emitter implements api.Room {
 
   /** Takes a message, gap or presence event. */
   take(m: Envelope): Took {
-    if (m.type == "presence") {
-      return this.options.presence ? this.once(m, m.event + m.client + m.since) : Took.Repeat;
-    }
-    if (m.type == "message" && m.ephemeral) return this.once(m, m.id);
-    const next = m.type == "gap" ? parseCursor(m.to).get(this.name) : parsePlace(m.epoch + "." + m.offset + "." + m.id);
-    if (!next) return Took.Repeat;
-    const took = this.place ? (m.type == "gap" ? this.judgeGap(m, next, this.place) : this.judge(next, this.place)) : Took.Fresh;
-    if (took == Took.Fresh) {
+    const { place: at, name, seen } = this;
+    const there = m.type == "presence";
+    if (there && !this.options.presence) return Took.Repeat;
+    if (there || m.ephemeral) {
+      const id = there ? m.event + m.client + m.since : m.id;
+      if (seen.has(id)) return Took.Repeat;
+      seen.add(id);
+      if (seen.size > ringSize) seen.delete(seen.values().next().value!);
+    } else {
+      const gap = m.type == "gap";
+      const next = gap ? parseCursor(m.to).get(name) : parsePlace(m.epoch + "." + m.offset + "." + m.id);
+      if (!next) return Took.Repeat;
+      if (at) {
+        const follows = at.offset ? next.epoch == at.epoch && next.offset == at.offset + 1 : next.offset == 1;
+        // A gap is for who stands at its beginning; a pipe that lags behind another one has gaps of its own.
+        if (!(gap ? same(at, parseCursor(m.from).get(name)) : follows))
+          return same(at, next) || after(at, next) ? Took.Repeat : Took.Hole;
+      }
       this.place = next;
-      this.emit(m.type, m);
     }
-    return took;
-  }
-
-  private judge(next: Place, at: Place): Took {
-    if (!at.offset) return next.offset == 1 ? Took.Fresh : Took.Hole;
-    if (next.epoch != at.epoch) return next.epoch < at.epoch ? Took.Repeat : Took.Hole;
-    if (next.offset == at.offset + 1) return Took.Fresh;
-    return next.offset < at.offset || same(next, at) ? Took.Repeat : Took.Hole;
-  }
-
-  /** A gap is for who stands at its beginning; a pipe that lags behind another one has gaps of its own. */
-  private judgeGap(m: Envelope, to: Place, at: Place): Took {
-    const from = parseCursor(m.from).get(this.name);
-    if (from && same(from, at)) return Took.Fresh;
-    return after(to, at) ? Took.Hole : Took.Repeat;
-  }
-
-  private once(m: Envelope, id: string): Took {
-    if (this.seen.has(id)) return Took.Repeat;
-    this.seen.add(id);
-    if (this.seen.size > ringSize) this.seen.delete(this.seen.values().next().value!);
     this.emit(m.type, m);
     return Took.Fresh;
   }
 
   /** Whether the reader is past what was published. */
   passed(p: api.Published): boolean {
-    const at = this.place;
-    return !!at && (at.epoch == p.epoch ? at.offset >= p.offset! : at.epoch > p.epoch!);
+    return !!this.place && !after(p, this.place);
   }
 
   /** Takes where a pipe says that it stands. */

@@ -1,5 +1,5 @@
 import { CulvertError, asError } from "./errors";
-import type { Http } from "./http";
+import { Http, content } from "./http";
 import { Line, Owner } from "./pipe";
 
 /** How a stream is asked for, best first: some paths hold back GETs, some event streams, some the first kilobytes. */
@@ -33,7 +33,7 @@ export class Stream extends Line {
     try {
       const res = await http.send("/rooms/" + this.rooms + "/sse", post ? "" : query, post ? query : undefined, accept, this.abort.signal);
       if (res.status != 200) {
-        const error = await http.refusal(res);
+        const error = http.refusal(res, await content(res));
         return this.end(error, error.final || !!error.retryAfter, error.final ? "never" : "backoff");
       }
       const reader = res.body!.getReader();

@@ -70,16 +70,16 @@ export class Ws extends Line {
 
   /** Sends a command; rejects with the reply's error, or when the connection ends. */
   command(fields: object): Promise<any> {
-    return this.text((ref) => JSON.stringify(Object.assign({ ref }, fields)));
+    return this.text(JSON.stringify(fields));
   }
 
-  /** Like command, for JSON that is ready but for its ref. */
-  text(make: (ref: number) => string): Promise<any> {
+  /** Like command, for what is JSON already. */
+  text(json: string): Promise<any> {
     return new Promise((ok, no) => {
       if (this.over) return no(gone("closed"));
       this.waiting.set(++this.refs, { ok, no });
       try {
-        this.socket.send(make(this.refs));
+        this.socket.send('{"ref":' + this.refs + "," + json.slice(1));
       } catch (e) {
         this.fail((e as Error).message);
       }

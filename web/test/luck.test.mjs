@@ -86,24 +86,6 @@ test("a refusal of the server itself is final, and says why", async () => {
   assert.equal(w.network.count(), n);
 });
 
-test("a token is asked for again when the old one has expired", async () => {
-  for (const ws of ["ok", "refuse"]) {
-    let asked = 0;
-    const w = start({ options: { token: async () => "t" + ++asked }, setUp: ({ server, network }) => ((network.ws = ws), (server.token = "t1")) });
-    await w.ready();
-    assert.equal(asked, 1);
-    w.server.token = "t2";
-    w.server.restart(100);
-    await w.clock.run(60e3);
-    assert.equal(w.client.state, "connected");
-    assert.equal(asked, 2);
-  }
-  const w = start({ options: { token: () => Promise.reject(new Error("no")) } });
-  await w.clock.run(60e3);
-  assert.notEqual(w.client.state, "connected");
-  assert.equal(w.states.findLast((s) => s.error).error.code, "token_failed");
-});
-
 test("storage that throws, is full of nonsense, or is shared with another tab", async () => {
   const throwing = { getItem() { throw new Error("blocked"); }, setItem() { throw new Error("blocked"); } };
   const nonsense = { getItem: () => '{"bad websocket":7,"form":["x",{}],"heartbeat":[-1],"wait":null,"life websocket":[1e9,9e99]}', setItem() {} };

@@ -159,17 +159,15 @@ class Socket {
     this.later(network.wsTrips, () => {
       if (network.ws == "swallow") return;
       if (network.ws == "error") return this.onerror({});
-      if (network.ws == "refuse" || !network.on || !server.up) return this.kill(1006);
+      const params = Object.fromEntries(u.searchParams);
+      // A browser does not tell the page why a handshake was refused.
+      const denied = server.token && params.token != server.token;
+      if (network.ws == "refuse" || !network.on || !server.up || denied) return this.kill(1006);
       this.state = 1;
       server.sockets.add(this);
       if (this.onopen) this.onopen({});
       network.open.add(this);
       if (network.wsAge) clock.setTimeout(() => this.kill(1006), network.wsAge);
-      const params = Object.fromEntries(u.searchParams);
-      if (server.token && params.token != server.token) {
-        this.toClient({ type: "error", error: { code: "token_expired", message: "expired" } });
-        return this.kill(4401);
-      }
       this.conn = {};
       this.stop = server.read(u.pathname.split("/")[2].split(","), params, (m) => this.toClient(m), () => {}, this.conn);
     });

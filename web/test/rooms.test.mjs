@@ -189,17 +189,3 @@ test("a listener that throws stops nobody else", async () => {
     globalThis.setTimeout = setTimeout;
   }
 });
-
-test("diagnose says what the path does", async () => {
-  const w = start({ setUp: ({ network }) => ((network.ws = "dead"), (network.stream = (m) => (m == "GET" ? "held" : "good"))) });
-  await w.ready();
-  let report;
-  w.client.diagnose().then((r) => (report = r));
-  await w.clock.run(120e3, () => report);
-  const results = Object.fromEntries(report.findings.map((f) => [f.test, f.ok]));
-  assert.equal(results["plain request"], true);
-  assert.equal(results["WebSocket, 16 KiB"], false);
-  assert.equal(results["stream GET text/event-stream"], false);
-  assert.equal(results["stream POST text/event-stream"], true);
-  assert.match(report.text, /WebSocket, 16 KiB/);
-});

@@ -10,6 +10,7 @@ export class Server {
   history = 1000;
   up = true;
   heartbeat = 15000;
+  /** What a gateway in front of it wants. */
   token = null;
   limit = 1000;
 
@@ -102,7 +103,7 @@ export class Server {
 
   /** A plain request. Resolves with {status, body, headers}, or {status, stream}. */
   async answer(method, path, params, body, gone, bearer) {
-    if (this.token && ![params.token, bearer].includes(this.token)) return this.error(401, "token_expired");
+    if (this.token && ![params.token, bearer].includes(this.token)) return { status: 401, body: "<h1>Who are you?</h1>" };
     const ok = (value, status = 200) => ({ status, body: JSON.stringify(value) });
     if (path == "/publish") {
       if (body.length > this.limit * 1000) return this.error(413, "body_too_large");
