@@ -18,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/culvertd/culvert/hub/needtest"
 )
 
 var listensOn = regexp.MustCompile(`http://[^ ]+`)
@@ -71,7 +73,7 @@ func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // browse opens a page in Chromium until the end of the test.
 func browse(t *testing.T, address string) {
 	t.Helper()
-	chromium := program(t, "chromium", "chromium-browser", "google-chrome")
+	chromium := needtest.Program(t, "chromium", "chromium-browser", "google-chrome")
 	profile, err := os.MkdirTemp("", "culvert-chromium-")
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +162,7 @@ func TestBrowser(t *testing.T) {
 // TestNode runs the client in Node against the real server, over the
 // transports that Node has without help.
 func TestNode(t *testing.T) {
-	node := program(t, "node")
+	node := needtest.Program(t, "node")
 	server := startServer(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -2,33 +2,18 @@ package web_test
 
 import (
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
-)
 
-// program is the path of a program that the test needs. Where it is missing
-// the test is skipped, and fails in CI.
-func program(t *testing.T, names ...string) string {
-	t.Helper()
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed", names[0])
-	}
-	t.Skipf("%s is not installed", names[0])
-	return ""
-}
+	"github.com/culvertd/culvert/hub/needtest"
+)
 
 // TestClient runs the tests under test/ with Node's own test runner: the built
 // client in a world where time, the server and the network are made up.
 func TestClient(t *testing.T) {
-	node := program(t, "node")
+	node := needtest.Program(t, "node")
 	files, err := filepath.Glob("test/*.test.mjs")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no tests: %v", err)

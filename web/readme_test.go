@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertd/culvert/hub/needtest"
 	"github.com/culvertd/culvert/transport/middlebox"
 )
 
@@ -69,7 +70,7 @@ func patient(recipe, server string) string {
 // network that loses answers.
 func TestRecipes(t *testing.T) {
 	for _, name := range []string{"curl", "jq"} {
-		program(t, name)
+		needtest.Program(t, name)
 	}
 	recipes := snippets(t, "No library at all", "sh")
 	if len(recipes) != 2 {

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/culvertd/culvert/hub/needtest"
 )
 
 func TestParseGoBench(t *testing.T) {
@@ -123,9 +124,7 @@ func TestFlags(t *testing.T) {
 
 // The C loop speaks as much of the protocol as the bench checks.
 func TestLimitDeliversEverything(t *testing.T) {
-	if _, err := exec.LookPath("cc"); err != nil {
-		t.Skip("there is no C compiler")
-	}
+	needtest.Program(t, "cc")
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	b := &bencher{folder: t.TempDir(), scale: 1}

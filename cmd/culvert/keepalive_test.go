@@ -11,6 +11,8 @@ import (
 	osexec "os/exec"
 	"strings"
 	"testing"
+
+	"github.com/culvertd/culvert/hub/needtest"
 )
 
 // noneHijacked fails a test in which net/http found a handler writing to a
@@ -103,7 +105,7 @@ func TestPollsKeepAlive(t *testing.T) {
 // TestPollsKeepAliveWithCurl: the same of curl, which is not so patient with
 // what it does not expect on a connection.
 func TestPollsKeepAliveWithCurl(t *testing.T) {
-	need(t, "curl")
+	needtest.Program(t, "curl")
 	s := startServe(t, "--log-level", "debug")
 	args := []string{"--silent", "--show-error", "--write-out", `\n%{num_connects} %{http_code}\n`}
 	want := []string{"1 200", "0 200", "0 200", "0 400", "0 200", "0 404", "0 200"}

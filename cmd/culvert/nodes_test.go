@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertd/culvert/hub/needtest"
 	"github.com/gorilla/websocket"
 )
 
@@ -33,7 +34,7 @@ type redisServer struct {
 }
 
 func newRedisServer(t *testing.T) *redisServer {
-	need(t, "redis-server")
+	needtest.Program(t, "redis-server")
 	s := &redisServer{t: t, address: freeAddress(t)}
 	_, port, _ := net.SplitHostPort(s.address)
 	s.args = []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir(), "--appendonly", "yes", "--appendfsync", "always"}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertd/culvert/hub/needtest"
 	"github.com/gorilla/websocket"
 )
 
@@ -38,7 +39,7 @@ func TestREADMEProxies(t *testing.T) {
 	} {
 		t.Run(tt.program, func(t *testing.T) {
 			t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
-			need(t, tt.program)
+			needtest.Program(t, tt.program)
 			_, blocks := readme(t)
 			i := slices.IndexFunc(blocks, func(b block) bool { return b.language == tt.program })
 			if i < 0 {

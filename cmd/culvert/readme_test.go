@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/culvertd/culvert/hub/needtest"
 )
 
 // block is a fenced part of the README.
@@ -106,17 +108,6 @@ func TestREADMENamesTests(t *testing.T) {
 	}
 }
 
-// need skips a test that drives a program which is not here; in CI that fails.
-func need(t *testing.T, name string) {
-	t.Helper()
-	if _, err := osexec.LookPath(name); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed", name)
-		}
-		t.Skipf("%s is not installed", name)
-	}
-}
-
 // How a command of the README ends.
 type ending int
 
@@ -160,7 +151,7 @@ var commandsOfREADME = []struct {
 // TestREADMECommands runs the README's commands, as they are written, with the
 // real curl against the program that "go run" builds. Only the port differs.
 func TestREADMECommands(t *testing.T) {
-	need(t, "curl")
+	needtest.Program(t, "curl")
 	_, blocks := readme(t)
 	shell := newShell(t)
 	next := 0
@@ -270,7 +261,7 @@ func (s *shell) run(line string, background bool) *lines {
 
 // TestREADMEPages runs the README's scripts in Chromium.
 func TestREADMEPages(t *testing.T) {
-	need(t, "chromium")
+	needtest.Program(t, "chromium")
 	_, blocks := readme(t)
 	scripts := slices.DeleteFunc(blocks, func(b block) bool { return b.language != "js" })
 	logs := [][]string{ // what each of them logs

@@ -6,13 +6,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/culvertd/culvert/hub/needtest"
 )
 
 // startRedis runs a redis-server that keeps nothing on disk, and returns its
 // address.
 func startRedis(t *testing.T, args ...string) string {
 	t.Helper()
-	need(t, "redis-server")
+	needtest.Program(t, "redis-server")
 	address := freeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	cmd := osexec.Command("redis-server", append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}, args...)...)
@@ -102,7 +104,7 @@ func TestRedisLimits(t *testing.T) {
 
 // TestServeOnMiniredis: the keys can be looked at with the real redis-cli.
 func TestServeOnMiniredis(t *testing.T) {
-	need(t, "redis-cli")
+	needtest.Program(t, "redis-cli")
 	s := startServe(t, "--store", "miniredis", "--redis-prefix", "demo")
 	cli := s.err.wait(t, `redis-cli (-h \S+ -p \d+)`)
 	if status, answer := request(t, "POST", s.url+"/rooms/lobby?key=k", "x"); status != 201 {

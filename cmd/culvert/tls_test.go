@@ -13,6 +13,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/culvertd/culvert/hub/needtest"
 	"github.com/culvertd/culvert/transport/transporttest"
 )
 
@@ -38,7 +39,7 @@ func startSecure(t *testing.T, args ...string) (s *running, certFile string, cli
 // TestServeTLSWithCurl: every kind of request with curl, over both versions of
 // HTTP.
 func TestServeTLSWithCurl(t *testing.T) {
-	need(t, "curl")
+	needtest.Program(t, "curl")
 	s, certFile, _ := startSecure(t)
 	if !strings.HasPrefix(s.url, "https://localhost:") {
 		t.Fatalf("it is at %s", s.url)

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/culvertd/culvert/hub/needtest"
 )
 
 // What other programs get out of the same redis-server with the same script:
@@ -23,7 +25,7 @@ var goRedis = flag.String("goredis", "", "program of cmd/bench-limits/goredis, f
 // a command with another, so all messages go to one room, and each call is a
 // lane of its own.
 func BenchmarkRedisBenchmark(b *testing.B) {
-	path := program(b, "redis-benchmark", "valkey-benchmark")
+	path := needtest.Program(b, "redis-benchmark", "valkey-benchmark")
 	for _, load := range []struct{ connections, pipeline int }{{64, 1}, {64, 8}, {16, 32}, {8, 64}} {
 		b.Run(fmt.Sprintf("c=%d,P=%d", load.connections, load.pipeline), func(b *testing.B) {
 			srv, s := benchServer(b)

@@ -9,31 +9,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/culvertd/culvert/hub/needtest"
 	"github.com/culvertd/culvert/store/redis"
 )
-
-// program finds a program that a test needs. Without it the test is skipped,
-// or fails where everything has to be there.
-func program(t testing.TB, names ...string) string {
-	t.Helper()
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed", names[0])
-	}
-	t.Skipf("%s is not installed", names[0])
-	return ""
-}
 
 // server is a redis-server of the test's own.
 type server struct {
@@ -96,7 +80,7 @@ func (s *server) start() {
 
 func (s *server) tryStart() error {
 	s.t.Helper()
-	path := program(s.t, "redis-server", "valkey-server")
+	path := needtest.Program(s.t, "redis-server", "valkey-server")
 	args := append([]string{
 		"--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
 		"--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction", "--daemonize", "no",
@@ -176,7 +160,7 @@ func (s *server) cli(args ...string) string {
 
 func cli(t testing.TB, port int, args ...string) string {
 	t.Helper()
-	path := program(t, "redis-cli", "valkey-cli")
+	path := needtest.Program(t, "redis-cli", "valkey-cli")
 	out, err := exec.Command(path, append([]string{"-p", fmt.Sprint(port)}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("redis-cli %q: %v\n%s", args, err, out)

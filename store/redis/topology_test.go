@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/hub/needtest"
 	"github.com/culvertd/culvert/store/redis"
 	"github.com/culvertd/culvert/store/storetest"
 )
@@ -57,9 +58,7 @@ func clusterURL(nodes []*server) string {
 }
 
 func TestLawsCluster(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the laws over a cluster take their time")
-	}
+	needtest.Time(t, "the laws over a cluster take their time")
 	nodes := startCluster(t, 3)
 	b := serverBackend(t)
 	open := func(t *testing.T, o storetest.Options) storetest.Instance {
@@ -145,9 +144,7 @@ func owns(n *server, key string) bool {
 // store finds it.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("a failover takes its time")
-	}
+	needtest.Time(t, "a failover takes its time")
 	master := startServer(t)
 	replica := startServer(t, "--replicaof", "127.0.0.1", fmt.Sprint(master.port))
 	port := freePort(t)
@@ -158,7 +155,7 @@ func TestSentinelFailover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program(t, "redis-server"), conf, "--sentinel")
+	cmd := exec.Command(needtest.Program(t, "redis-server"), conf, "--sentinel")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/culvertd/culvert/hub/needtest"
 )
 
 func TestMain(m *testing.M) {
@@ -103,27 +105,19 @@ func given(name string) bool {
 // missing skips a test that needs what is not there; in CI it fails.
 func missing(t testing.TB, format string, args ...any) {
 	t.Helper()
-	reason := fmt.Sprintf(format, args...)
 	incomplete.Store(true)
-	if os.Getenv("CI") == "true" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
+	needtest.Missing(t, format, args...)
 }
 
-// program finds a program, also where Debian keeps those for administrators.
+// program finds a program.
 func program(t testing.TB, name string) string {
 	t.Helper()
-	if found, err := exec.LookPath(name); err == nil {
-		return found
-	}
-	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/local/sbin"} {
-		if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return found
+	defer func() {
+		if t.Skipped() {
+			incomplete.Store(true)
 		}
-	}
-	missing(t, "%s is not installed", name)
-	return ""
+	}()
+	return needtest.Program(t, name)
 }
 
 // directory makes one that daemons under another user can use.

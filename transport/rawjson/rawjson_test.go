@@ -20,7 +20,7 @@ func FuzzWalk(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if !json.Valid(raw) || !utf8.Valid(raw) {
-			t.Skip()
+			return
 		}
 		var wantMembers map[string]json.RawMessage
 		var wantElements []json.RawMessage

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertd/culvert/hub/needtest"
 	"github.com/culvertd/culvert/transport"
 	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/transporttest"
@@ -24,27 +25,6 @@ import (
 
 // clientTime bounds what a foreign client may take, its start included.
 const clientTime = 2 * time.Minute
-
-// program finds a program that a test needs. Where it is missing the test is
-// skipped, and fails in CI.
-func program(t testing.TB, names ...string) string {
-	t.Helper()
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	missing(t, "there is no "+names[0]+" on this machine")
-	return ""
-}
-
-func missing(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
 
 // site is a server for foreign clients: the real engine, what the tests need
 // besides, and a way in that can be cut.
@@ -189,7 +169,7 @@ func run(t *testing.T, env []string, name string, args ...string) {
 
 // TestNodeClients: npm's ws and eventsource.
 func TestNodeClients(t *testing.T) {
-	node := program(t, "node")
+	node := needtest.Program(t, "node")
 	modules := nodeModules(t, node, "ws", "eventsource")
 	for _, tt := range compressions {
 		t.Run(tt.name, func(t *testing.T) {
@@ -220,23 +200,23 @@ func nodeModules(t *testing.T, node string, packages ...string) string {
 	if probe.Run() == nil {
 		return path
 	}
-	npm := program(t, "npm")
+	npm := needtest.Program(t, "npm")
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), clientTime)
 	defer cancel()
 	install := exec.CommandContext(ctx, npm, append([]string{"install", "--silent", "--no-audit", "--no-fund", "--prefix", dir}, packages...)...)
 	install.WaitDelay = 5 * time.Second
 	if out, err := install.CombinedOutput(); err != nil {
-		missing(t, fmt.Sprintf("npm cannot install %v: %v\n%s", packages, err, out))
+		needtest.Missing(t, "npm cannot install %v: %v\n%s", packages, err, out)
 	}
 	return filepath.Join(dir, "node_modules")
 }
 
 // TestPythonWebsockets: the package websockets, as Debian has it.
 func TestPythonWebsockets(t *testing.T) {
-	python := program(t, "/usr/bin/python3", "python3")
+	python := needtest.Program(t, "/usr/bin/python3", "python3")
 	if err := exec.Command(python, "-c", "import websockets").Run(); err != nil {
-		missing(t, "python3 has no package websockets")
+		needtest.Missing(t, "python3 has no package websockets")
 	}
 	for _, tt := range compressions {
 		t.Run(tt.name, func(t *testing.T) {
@@ -250,7 +230,7 @@ func TestPythonWebsockets(t *testing.T) {
 // of the server and on one of another origin, and pages written for other
 // servers.
 func TestChromium(t *testing.T) {
-	chromium := program(t, "chromium", "chromium-browser", "google-chrome")
+	chromium := needtest.Program(t, "chromium", "chromium-browser", "google-chrome")
 	s := newSite(t)
 	// The pages are served by another server, to which they report as well.
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertd/culvert/hub/needtest"
 	"github.com/gorilla/websocket"
 )
 
@@ -49,13 +50,7 @@ const patience = 60 * time.Second
 
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
-	program, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("chromium is not installed")
-		}
-		t.Skip("chromium is not installed")
-	}
+	program := needtest.Program(t, "chromium")
 	dir, err := os.MkdirTemp("", "culvert-pages-")
 	if err != nil {
 		t.Fatal(err)

@@ -11,14 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertd/culvert/hub/needtest"
 	"github.com/culvertd/culvert/transport/middlebox"
 )
 
 // TestDoctorPage: the page names what stands in the way.
 func TestDoctorPage(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts a browser")
-	}
+	needtest.Time(t, "it starts a browser")
 	b := startBrowser(t)
 	const second = time.Second
 	for _, tt := range []struct {

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/hub/needtest"
 	"github.com/culvertd/culvert/store/memory"
 	"github.com/culvertd/culvert/transport"
 	serve "github.com/culvertd/culvert/transport/pages"
@@ -135,9 +136,7 @@ func publish(t *testing.T, server *httptest.Server, room, body string) {
 
 // TestLooks: no page scrolls sideways, dark is dark, and all text can be read.
 func TestLooks(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts a browser")
-	}
+	needtest.Time(t, "it starts a browser")
 	server := start(t)
 	for i := range 12 {
 		publish(t, server, "lobby", fmt.Sprintf(`{"name":"%s","text":"Message %d, %s"}`, []string{"ann", "bob"}[i%2], i, strings.Repeat("word ", i*3)))

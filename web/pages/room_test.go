@@ -3,11 +3,11 @@ package pages_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
+	"github.com/culvertd/culvert/hub/needtest"
 	"github.com/culvertd/culvert/transport/middlebox"
 )
 
@@ -41,9 +41,7 @@ func (x *tab) order() string {
 
 // TestRoom: two windows exchange messages over each transport, and through cuts.
 func TestRoom(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts a browser")
-	}
+	needtest.Time(t, "it starts a browser")
 	server := start(t)
 	b := startBrowser(t)
 	ann := b.open(t, server.URL+"/#lobby", desktop, nil)
@@ -118,9 +116,7 @@ func TestRoom(t *testing.T) {
 
 // TestRoomShowsGaps: messages that are gone are told of.
 func TestRoomShowsGaps(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts a browser")
-	}
+	needtest.Time(t, "it starts a browser")
 	server := start(t)
 	box, err := middlebox.Start(middlebox.Config{Upstream: strings.TrimPrefix(server.URL, "http://")})
 	if err != nil {
@@ -155,9 +151,7 @@ func TestRoomShowsGaps(t *testing.T) {
 // TestScrolledUp: whoever reads further up stays there, and is told that there
 // is more; text that runs from right to left does.
 func TestScrolledUp(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts a browser")
-	}
+	needtest.Time(t, "it starts a browser")
 	server := start(t)
 	for i := range 20 {
 		publish(t, server, "lobby", quote(fmt.Sprintf("line %d", i)+strings.Repeat("\nand more", 5)))
@@ -182,16 +176,9 @@ func TestScrolledUp(t *testing.T) {
 // TestShell: the commands on the page work when they are pasted, and go on from
 // the place that is shown.
 func TestShell(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts a browser")
-	}
+	needtest.Time(t, "it starts a browser")
 	for _, name := range []string{"curl", "bash"} {
-		if _, err := exec.LookPath(name); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
+		needtest.Program(t, name)
 	}
 	server := start(t)
 	const room = "a~b:c@d-e_f.9"
@@ -239,9 +226,7 @@ func TestShell(t *testing.T) {
 // TestWhy: a person is told why a transport is in use, and that a forced one
 // finds no way.
 func TestWhy(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts a browser")
-	}
+	needtest.Time(t, "it starts a browser")
 	server := start(t)
 	box, err := middlebox.Start(middlebox.Config{Upstream: strings.TrimPrefix(server.URL, "http://"), Options: middlebox.Options{Upgrade: middlebox.UpgradeRefuse}})
 	if err != nil {
@@ -262,9 +247,7 @@ func TestWhy(t *testing.T) {
 // TestKeyboard: everything is reached by the keyboard, has a name, and shows
 // the focus.
 func TestKeyboard(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts a browser")
-	}
+	needtest.Time(t, "it starts a browser")
 	server := start(t)
 	b := startBrowser(t)
 	x := b.open(t, server.URL+"/", desktop, nil)

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/hub/needtest"
 	"github.com/culvertd/culvert/store/memory"
 	"github.com/culvertd/culvert/transport"
 	"github.com/culvertd/culvert/transport/middlebox"
@@ -99,9 +100,7 @@ func examine(t *testing.T, o Options) *Report {
 
 // TestHonest: where nothing stands in the way, nothing is found.
 func TestHonest(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes seconds")
-	}
+	needtest.Time(t, "it takes seconds")
 	t.Parallel()
 	server := serve(t)
 	for name, o := range map[string]Options{
@@ -144,9 +143,7 @@ func notPosted(r *http.Request, h http.Header) bool { return middlebox.GETEventS
 
 // TestMisbehaviours: each is named.
 func TestMisbehaviours(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes a minute")
-	}
+	needtest.Time(t, "it takes a minute")
 	const second = time.Second
 	for _, tt := range []struct {
 		name string
@@ -216,9 +213,7 @@ func TestMisbehaviours(t *testing.T) {
 
 // TestQueued: requests for the same address may have to wait for each other.
 func TestQueued(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes seconds")
-	}
+	needtest.Time(t, "it takes seconds")
 	t.Parallel()
 	var locks sync.Map
 	server := serve(t)
@@ -240,9 +235,7 @@ func TestQueued(t *testing.T) {
 
 // TestForeignRefusal: a status is not enough to know who refuses a handshake.
 func TestForeignRefusal(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes seconds")
-	}
+	needtest.Time(t, "it takes seconds")
 	t.Parallel()
 	server := serve(t)
 	behind := server.Config.Handler
@@ -297,9 +290,7 @@ func TestUnreachable(t *testing.T) {
 // TestConnectRefused: a proxy may pass requests on and yet refuse the tunnel
 // that a WebSocket takes.
 func TestConnectRefused(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes seconds")
-	}
+	needtest.Time(t, "it takes seconds")
 	server, err := url.Parse(serve(t).URL)
 	if err != nil {
 		t.Fatal(err)

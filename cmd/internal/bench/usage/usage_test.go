@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/culvertd/culvert/cmd/internal/bench/usage"
+	"github.com/culvertd/culvert/hub/needtest"
 )
 
 func known(t *testing.T, err error) {
@@ -43,10 +44,7 @@ func TestOfThisProcess(t *testing.T) {
 func TestFamily(t *testing.T) {
 	_, err := usage.Of(os.Getpid())
 	known(t, err)
-	shell, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("no shell")
-	}
+	shell := needtest.Program(t, "sh")
 	c := exec.Command(shell, "-c", `exec 3<&0; (echo ready; read x <&3) & echo ready; wait`)
 	in, err := c.StdinPipe()
 	if err != nil {
