@@ -30,7 +30,7 @@ var diagnoses = map[string]diagnosis{
 	"1 squid in front":                                         {finds: "headers_stripped ws_stripped", best: "sse"},
 	"1 varnish":                                                {finds: "queued ws_stripped", best: "sse"},
 	"1 apache":                                                 {finds: "ws_stripped", best: "sse"},
-	"1 tinyproxy in front":                                     {finds: "ws_stripped", best: "sse", chance: "flaky"},
+	"1 tinyproxy in front":                                     {finds: "ws_stripped", best: "sse"},
 	"1 haproxy, del-header upgrade":                            {finds: "streams_late ws_stripped", best: "sse"},
 	"2 nginx, upgrade refused with 403":                        {finds: "ws_refused", best: "sse"},
 	"2 nginx, upgrade refused with 400":                        {finds: "ws_refused", best: "sse"},
@@ -70,7 +70,7 @@ var diagnoses = map[string]diagnosis{
 	"25 haproxy, retries every POST whose answer is lost":      {finds: "repeated streams_late ws_refused", best: "sse", chance: "answers_lost flaky"},
 	"26 nginx, 502 where the answer is lost":                   {finds: "answers_lost ws_stripped", best: "sse", chance: "flaky"},
 	"26 apache, 502 where the answer is lost":                  {finds: "answers_lost ws_stripped", best: "sse", chance: "flaky"},
-	"27 tinyproxy, CONNECT only to 443":                        {finds: "connect_refused", best: "sse", chance: "flaky"},
+	"27 tinyproxy, CONNECT only to 443":                        {finds: "connect_refused", best: "sse"},
 	"27 squid as Debian ships it, CONNECT only to 443":         {finds: "connect_refused", best: "sse"},
 }
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -39,6 +40,7 @@ type answer struct {
 	body   []byte
 	took   time.Duration
 	err    error // what the network did instead, or in the middle of the body
+	stale  bool  // no answer began: the connection, which had been used before, ended just then
 }
 
 func (a answer) words() string {
@@ -61,10 +63,12 @@ func (d *doctor) ask(ctx context.Context, patience time.Duration, method, path, 
 func (d *doctor) askBy(ctx context.Context, by *http.Client, patience time.Duration, method, path, body string, headers ...string) answer {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	kept := false
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { kept = c.Reused }})
 	began := time.Now()
 	resp, err := d.open(ctx, by, method, path, body, headers...)
 	if err != nil {
-		return answer{err: err, took: time.Since(began)}
+		return answer{err: err, took: time.Since(began), stale: kept && broke(err)}
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -82,6 +86,12 @@ func (d *doctor) open(ctx context.Context, by *http.Client, method, path, body s
 		return nil, err
 	}
 	r.Header.Set("User-Agent", "culvert-doctor")
+	if !strings.HasPrefix(path, publishPath) {
+		// A proxy may end a kept connection while a request is on its way. Browsers
+		// send that again whatever its method; net/http does where there is this
+		// header, which does not travel without a value.
+		r.Header["X-Idempotency-Key"] = nil
+	}
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -16,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -231,6 +233,68 @@ func TestQueued(t *testing.T) {
 		}
 	}
 	t.Error(strings.Join(wrong, "\n"))
+}
+
+// TestKeptConnectionsEnd: a proxy may end each connection after its first
+// answer without having said so, as tinyproxy does. What was sent on one just
+// then is no failure: browsers send it again.
+func TestKeptConnectionsEnd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	t.Parallel()
+	target, err := url.Parse(serve(t).URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets := httputil.NewSingleHostReverseProxy(target)
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	var ended atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			sockets.ServeHTTP(w, r)
+			return
+		}
+		r.URL.Scheme, r.URL.Host, r.RequestURI = target.Scheme, target.Host, ""
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		client, unread, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer client.Close()
+		resp, err := transport.RoundTrip(r)
+		if err != nil {
+			return
+		}
+		defer resp.Body.Close()
+		if resp.Write(client) != nil {
+			return
+		}
+		// The next request comes now, and nobody reads it any more.
+		_ = client.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		if _, err := unread.Peek(1); err == nil {
+			ended.Add(1)
+		}
+	}))
+	t.Cleanup(proxy.Close)
+	var r *Report
+	for range 3 { // a busy machine can look like a bad network
+		if r = examine(t, quick(proxy.URL)); r.Has("clear") && r.Best == "websocket" {
+			break
+		}
+	}
+	if !r.Has("clear") || r.Best != "websocket" {
+		t.Errorf("best is %s, found are %+v", r.Best, r.Findings)
+	}
+	if n := ended.Load(); n < 10 {
+		t.Errorf("%d requests met the end of their connection", n)
+	}
 }
 
 // TestForeignRefusal: a status is not enough to know who refuses a handshake.
