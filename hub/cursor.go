@@ -56,7 +56,8 @@ func isRoomByte(c byte) bool {
 // "room=position,room=position". Where there is exactly one room, the position
 // alone is accepted too. Rooms in the text that are not among rooms are
 // dropped (the reader has left them); rooms that the text lacks are absent from
-// the result (the reader has just joined them). The error wraps ErrBadCursor.
+// the result (the reader has just joined them). The error wraps ErrBadCursor,
+// and is a *RoomError where the place of one room is not understood.
 func ParseCursor(text string, rooms []string) (Cursor, error) {
 	if text == "" {
 		return nil, fmt.Errorf("%w: it is empty", ErrBadCursor)
@@ -83,11 +84,11 @@ func ParseCursor(text string, rooms []string) (Cursor, error) {
 		}
 		p, mark, err := parsePosition(at)
 		if err != nil {
-			return nil, err
+			return nil, &RoomError{Room: name, Err: err}
 		}
 		wanted, again := names.take(name)
 		if again {
-			return nil, fmt.Errorf("%w: room %s is named twice", ErrBadCursor, name)
+			return nil, &RoomError{Room: name, Err: fmt.Errorf("%w: room %s is named twice", ErrBadCursor, name)}
 		}
 		if wanted {
 			if c == nil {

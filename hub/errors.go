@@ -14,6 +14,19 @@ var (
 	ErrTooLarge = errors.New("message too large")
 )
 
+// RoomError says which of several rooms an error is about: the others could be
+// read without it.
+type RoomError struct {
+	Room string
+	Err  error
+}
+
+// Error is the text of the error itself.
+func (e *RoomError) Error() string { return e.Err.Error() }
+
+// Unwrap is the error itself.
+func (e *RoomError) Unwrap() error { return e.Err }
+
 // What a store answers to a publish that did not take effect as asked.
 var (
 	// ErrKeyConflict: the idempotency key was used for other content.

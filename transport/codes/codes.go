@@ -71,6 +71,9 @@ type Error struct {
 	Message string
 	// Allowed says what would have been right, "" where that does not help.
 	Allowed string
+	// Room is the one of several rooms that is refused, "" where it is not one:
+	// the same request without it may succeed.
+	Room string
 	// RetryAfter is how long the client should wait, 0 for the client's choice.
 	RetryAfter time.Duration
 }
@@ -89,6 +92,12 @@ func Newf(c Code, format string, args ...any) *Error {
 // WithAllowed sets what would have been right, and returns e.
 func (e *Error) WithAllowed(allowed string) *Error {
 	e.Allowed = allowed
+	return e
+}
+
+// WithRoom sets the room that is refused, and returns e.
+func (e *Error) WithRoom(room string) *Error {
+	e.Room = room
 	return e
 }
 
@@ -129,7 +138,8 @@ const (
 )
 
 // AppendJSON appends the error object:
-// {"code","message","allowed","retry_after_ms"}, the last two where set.
+// {"code","message","allowed","room","retry_after_ms"}, the last three where
+// set.
 func (e *Error) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"code":`...)
 	dst = appendString(dst, string(e.Code))
@@ -138,6 +148,10 @@ func (e *Error) AppendJSON(dst []byte) []byte {
 	if e.Allowed != "" {
 		dst = append(dst, `,"allowed":`...)
 		dst = appendString(dst, e.Allowed)
+	}
+	if e.Room != "" {
+		dst = append(dst, `,"room":`...)
+		dst = appendString(dst, e.Room)
 	}
 	if e.RetryAfter > 0 {
 		dst = append(dst, `,"retry_after_ms":`...)
@@ -188,7 +202,11 @@ func From(err error) *Error {
 	switch {
 	// A bad room inside a cursor is a bad cursor: this order matters.
 	case errors.Is(err, hub.ErrBadCursor):
-		return New(BadCursor, err.Error())
+		e = New(BadCursor, err.Error())
+		if room, ok := errors.AsType[*hub.RoomError](err); ok {
+			e.Room = room.Room
+		}
+		return e
 	case errors.Is(err, hub.ErrBadRoom):
 		return New(BadRoom, err.Error())
 	case errors.Is(err, hub.ErrTooManyRooms):

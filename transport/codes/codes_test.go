@@ -114,23 +114,28 @@ func TestFrom(t *testing.T) {
 			t.Errorf("From(%v) tells %q", tt.err, got.Message)
 		}
 	}
+	room := &hub.RoomError{Room: "b", Err: fmt.Errorf("%w: what", hub.ErrBadCursor)}
+	if got := From(fmt.Errorf("while reading: %w", room)); got.Code != BadCursor || got.Room != "b" {
+		t.Errorf("From(%v) = %+v", room, got)
+	}
 	if From(nil) != nil {
 		t.Error("From(nil) is not nil")
 	}
 }
 
 func TestErrorJSON(t *testing.T) {
-	e := &Error{Code: BadRoom, Message: "a \"quoted\"\nline \xff", Allowed: "x", RetryAfter: 1500 * time.Millisecond}
+	e := &Error{Code: BadRoom, Message: "a \"quoted\"\nline \xff", Allowed: "x", Room: "lobby", RetryAfter: 1500 * time.Millisecond}
 	var got struct {
 		Code         string
 		Message      string
 		Allowed      string
+		Room         string
 		RetryAfterMS int `json:"retry_after_ms"`
 	}
 	if err := json.Unmarshal(e.AppendJSON(nil), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Code != "bad_room" || got.Message != "a \"quoted\"\nline \ufffd" || got.Allowed != "x" || got.RetryAfterMS != 1500 {
+	if got.Code != "bad_room" || got.Message != "a \"quoted\"\nline \ufffd" || got.Allowed != "x" || got.Room != "lobby" || got.RetryAfterMS != 1500 {
 		t.Errorf("got %+v", got)
 	}
 	if got := string((&Error{Code: Internal, Message: "m"}).AppendJSON(nil)); got != `{"code":"internal","message":"m"}` {

@@ -207,6 +207,35 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A refusal of one room among several says which it is; every other names none.
+func TestTheRoomThatIsRefused(t *testing.T) {
+	hundredOne := "r0"
+	for i := range 100 {
+		hundredOne += fmt.Sprintf(",r%d,r%d", i, i+1)
+	}
+	badID := get("cursor=a=0")
+	badID.Header.Set("Last-Event-ID", "a=0,b=X.1.y")
+	tests := []struct {
+		r           *http.Request
+		rooms, room string
+	}{
+		{get(""), hundredOne, "r100"},
+		{get("cursor=a=0,b=X.1.y,c=0"), "a,b,c", "b"},
+		{get("cursor=a=0,b=0,a=0"), "a,b", "a"},
+		{badID, "a,b", "b"},
+		{post("", "cursor=a%3D0%2Cb%3D17"), "a,b", "b"},
+		{get("cursor=17"), "a", ""},
+		{get("cursor=a=0,b"), "a,b", ""},
+		{get("cursor="), "a,b", ""},
+		{get("last=1001"), "a,b", ""},
+	}
+	for _, tt := range tests {
+		if _, e := parse(tt.r, tt.rooms); e == nil || e.Room != tt.room {
+			t.Errorf("%s %.40s: got %+v, want room %q", tt.r.URL.RawQuery, tt.rooms, e, tt.room)
+		}
+	}
+}
+
 type brokenBody struct{ err error }
 
 func (b brokenBody) Read([]byte) (int, error) { return 0, b.err }

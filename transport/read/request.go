@@ -207,7 +207,7 @@ func Rooms(list string, limit int) ([]string, *codes.Error) {
 		names = append(names, name)
 		// Repeats are not counted, but no list is read without an end.
 		if len(names) > 4*limit {
-			return nil, tooManyRooms(limit)
+			return nil, tooManyRooms(limit, name)
 		}
 	}
 	return UniqueRooms(names, limit)
@@ -228,7 +228,7 @@ func UniqueRooms(names []string, limit int) ([]string, *codes.Error) {
 			return nil, codes.From(err)
 		}
 		if len(rooms) == limit {
-			return nil, tooManyRooms(limit)
+			return nil, tooManyRooms(limit, name)
 		}
 		seen[name] = true
 		rooms = append(rooms, name)
@@ -236,6 +236,7 @@ func UniqueRooms(names []string, limit int) ([]string, *codes.Error) {
 	return rooms, nil
 }
 
-func tooManyRooms(limit int) *codes.Error {
-	return codes.Newf(codes.TooManyRooms, "more than %d rooms", limit).WithAllowed("1-" + strconv.Itoa(limit) + " rooms")
+// tooManyRooms names the first room over the limit.
+func tooManyRooms(limit int, room string) *codes.Error {
+	return codes.Newf(codes.TooManyRooms, "more than %d rooms", limit).WithAllowed("1-" + strconv.Itoa(limit) + " rooms").WithRoom(room)
 }

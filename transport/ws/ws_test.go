@@ -378,6 +378,11 @@ func testRefused(t *testing.T, pl *poller.Poller) {
 	refused("/rooms/bad!", "bad_room", 4410)
 	refused("/rooms/a?cursor=x", "bad_cursor", 4411)
 	refused("/rooms/a?heartbeat=0", "bad_parameter", 4412)
+	several := s.dial("/rooms/a,b?cursor=a=0,b=x")
+	if e := several.envelope("error")["error"].(map[string]any); e["code"] != "bad_cursor" || e["room"] != "b" {
+		t.Errorf("one of several rooms: %v", e)
+	}
+	several.closed(4411)
 	s.dial("/page/bad!").closed(4410)
 	s.dial("/rooms/bad!?format=bare").closed(4410)
 

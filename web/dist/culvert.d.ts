@@ -67,6 +67,8 @@ export interface CulvertError extends Error {
   readonly status?: number;
   /** What would have been right. */
   readonly allowed?: string;
+  /** The room that is meant, where the server refuses one of several. */
+  readonly room?: string;
   /** Milliseconds to wait before another attempt. */
   readonly retryAfter?: number;
   /** The same request would fail again. */
@@ -196,7 +198,7 @@ export interface RoomEvents<T = any> {
 
 /**
  * A room that is being read. The same name gives the same room until it is closed, and another one after that. A room
- * that the server refuses on a WebSocket ends alone: its state is `failed`, with the error, and it is closed.
+ * that the server refuses ends alone: its state is `failed`, with the error, and it is closed. The others go on.
  */
 export interface Room<T = any> extends AsyncIterable<Message<T> | Gap> {
   readonly name: string;

@@ -197,7 +197,7 @@ export class Connection extends Liveness implements api.Client {
     const { round } = this;
     const gone = () => round != this.round || this.over;
     if (this.allows("websocket") && (demoted || !this.habits.isDemoted("websocket")) && !this.uses("websocket")) this.openWs();
-    if (this.ws) await Promise.race([this.ws.verdict, this.pause("climb", Math.max(wsPatience, 4 * this.http.rtt))]);
+    if (this.ws) await Promise.race([this.ws.verdict, this.timers.pause("climb", Math.max(wsPatience, 4 * this.http.rtt))]);
     if (this.allows("sse")) {
       const best = this.habits.get("form") - 1;
       const rank = (form: number) => (form == best ? -1 : form + (this.habits.get("bad sse" + form) ? forms.length : 0));
@@ -273,13 +273,14 @@ export class Connection extends Liveness implements api.Client {
     const { active } = this;
     if (!active || active == this.poller) return;
     if (active.kind == "websocket") return this.openWs();
-    const { round } = this;
+    const { round, left } = this;
     try {
       while (this.unplaced()) await this.pollOnce(0, 5000 + this.http.patience);
     } catch (e) {}
     if (round != this.round || this.active != active || this.sse) return;
     const verdict = await this.openStream((active as Stream).form).verdict;
-    if (verdict != "good" && this.active == active) this.lose(active, "streams: " + verdict, false);
+    // Where a room was left meanwhile, or refused, this one is not what is wanted any more.
+    if (verdict != "good" && this.active == active && left == this.left) this.lose(active, "streams: " + verdict, false);
   }
 
   // What becomes of pipes
@@ -293,7 +294,11 @@ export class Connection extends Liveness implements api.Client {
   ended(pipe: Pipe, error: CulvertError, isTold?: boolean, reconnect?: Reconnect) {
     if (pipe == this.ws) this.ws = undefined;
     if (pipe == this.sse) this.sse = undefined;
-    if (reconnect == "never") return this.fail(error);
+    if (reconnect == "never") {
+      if (!this.refused(error, pipe.broken.has(error.room!))) return this.fail(error);
+      if (pipe == this.active) this.active = undefined;
+      return this.active ? undefined : this.start(error.message);
+    }
     this.why[pipe.kind] = error.message;
     if (pipe != this.active) {
       // It was only tried.

@@ -4,6 +4,7 @@ import type * as api from "./api";
 export interface More {
   status?: number;
   allowed?: string;
+  room?: string;
   retryAfter?: number;
   final?: boolean;
 }
@@ -12,6 +13,7 @@ export class CulvertError extends Error implements api.CulvertError {
   readonly code!: string;
   readonly status?: number;
   readonly allowed?: string;
+  readonly room?: string;
   readonly retryAfter?: number;
   readonly final!: boolean;
   constructor(code: string, message: string, more?: More) {
@@ -36,9 +38,9 @@ export function parse(text: any): any {
 /** Something answered that is not Culvert: a captive portal, a proxy, half an answer. */
 export const foreign = (more?: More) => new CulvertError("bad_answer", "not Culvert's answer", more);
 
-/** The error object of an answer, reply or frame: {"code","message","allowed","retry_after_ms"}. */
+/** The error object of an answer, reply or frame: {"code","message","allowed","room","retry_after_ms"}. */
 export function told(o: any, more?: More): CulvertError | undefined {
   if (!o || typeof o.code != "string") return;
   const ms = o.retry_after_ms;
-  return new CulvertError(o.code, String(o.message), Object.assign({ allowed: o.allowed }, more, ms >= 0 && { retryAfter: ms }));
+  return new CulvertError(o.code, String(o.message), Object.assign({ allowed: o.allowed, room: o.room }, more, ms >= 0 && { retryAfter: ms }));
 }

@@ -50,7 +50,7 @@ export abstract class Liveness extends Reading {
       error = asError(e);
     }
     // A poll may be faster than a pong.
-    if (!error && !hurry && !well()) await this.pause("grace", Math.max(2 * this.http.rtt, 300) + began - env.now());
+    if (!error && !hurry && !well()) await this.timers.pause("grace", Math.max(2 * this.http.rtt, 300) + began - env.now());
     this.checking = false;
     if (pipe != this.active || this.over) return;
     if (well()) this.watch();
@@ -111,10 +111,6 @@ export abstract class Liveness extends Reading {
       if (!room.passed(p)) this.check("a message is missing", undefined, true);
       else if (p != this.newest) this.acknowledged(this.newest!);
     });
-  }
-
-  protected pause(name: string, ms: number) {
-    return new Promise<void>((done) => this.timers.set(name, ms, done));
   }
 
   protected uses(kind: api.Transport) {

@@ -99,7 +99,7 @@ export class Poller extends Line<Polled & Owner> {
         // In a busy room messages gather a little.
         pause = Math.max(pause, 50 - took);
       }
-      if (pause > 0) await new Promise<void>((done) => this.timers.set("pause", pause, done));
+      if (pause > 0) await this.timers.pause("pause", pause);
       if (life != this.life) return;
     }
   }

@@ -41,7 +41,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
 
   private post?: boolean;
   /** Rooms that were left so far. */
-  private left = 0;
+  protected left = 0;
   private changing?: boolean;
 
   constructor(url: string, options: api.Options) {
@@ -105,6 +105,17 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
       if (joined && joined.delete(name)) (pipe as Ws).command({ type: "unsubscribe", room: name }).catch(none);
     }
     this.changed();
+    if (error) room.emit("state", { type: "state", state: "failed", transport: null, reason: error.message, error });
+  }
+
+  /**
+   * Whether a refusal means one room, which then ends, and not all there is. What was asked for before a room was left
+   * (`stale`) says nothing of one that was opened since.
+   */
+  protected refused(error: CulvertError, stale: boolean) {
+    const room = this.rooms.get(error.room!);
+    if (room && !stale) this.leave(room, error);
+    return room || stale;
   }
 
   /** There are other rooms now; those asked for in one go are read together. */
@@ -169,9 +180,11 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     try {
       a = await this.http.json("/rooms/" + rooms + "/poll", post ? "" : text, post ? text : undefined, timeout, abort, wait);
       if (a.protocol != 1 || !Array.isArray(a.messages) || typeof a.cursor != "string") throw foreign();
-    } catch (e) {
+    } catch (x) {
+      const e = asError(x);
+      if (e.final && this.refused(e, left != this.left)) return true;
       // Some paths treat methods differently.
-      if (!stale() && !asError(e).final) this.post = !this.post;
+      if (!stale() && !e.final) this.post = !this.post;
       throw e;
     }
     if (stale() || left != this.left) return false;
@@ -263,11 +276,8 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
       },
       (e: CulvertError) => {
         if ((ws != this.ws && ws != this.active) || !ours()) return;
-        if (e.final) {
-          // It is this room that is refused.
-          room.emit("state", { type: "state", state: "failed", transport: null, reason: e.code, error: e });
-          this.leave(room, e);
-        } else this.timers.set("join " + name, e.retryAfter || 1000, () => ours() && this.subscribe(ws, room));
+        if (e.final) this.leave(room, e);
+        else this.timers.set("join " + name, e.retryAfter || 1000, () => ours() && this.subscribe(ws, room));
       },
     );
   }

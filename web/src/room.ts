@@ -28,6 +28,7 @@ const ringSize = 1000;
 export class Room extends Emitter implements api.Room {
   place?: Place;
   closed = false;
+  private fault?: CulvertError;
   /** Ids of what has no offset, for it may come over two pipes. */
   private seen = new Set<string>();
   private ends = new Set<(e?: CulvertError) => void>();
@@ -36,8 +37,10 @@ export class Room extends Emitter implements api.Room {
     super();
     const text = options.cursor;
     if (text == null) return;
-    this.place = parsePlace(text) || parseCursor(text).get(name);
-    if (!this.place && text.indexOf("=") < 0) throw new CulvertError("bad_cursor", "not a cursor of this room", { final: true });
+    const places = parseCursor(text);
+    this.place = parsePlace(text) || places.get(name);
+    // A place that is not understood is never taken for now; one of other rooms alone says nothing of this one.
+    if (!this.place && !places.size) throw new CulvertError("bad_cursor", "not a cursor of this room", { final: true });
   }
 
   get cursor() {
@@ -106,13 +109,14 @@ export class Room extends Emitter implements api.Room {
   /** Ends the iterators, with an error where there is one. */
   end(e?: CulvertError) {
     this.closed = true;
+    this.fault = e;
     Array.from(this.ends).forEach((f) => f(e));
   }
 
   [Symbol.asyncIterator](): AsyncIterator<any, undefined> {
     const pile: any[] = [];
-    let over = this.closed;
-    let error: CulvertError | undefined;
+    let error = this.closed ? this.fault : this.owner.queue.stopped;
+    let over = this.closed || !!error;
     let done: () => void;
     let more: Promise<void>;
     const wake = () => {

@@ -1,35 +1,44 @@
 import type { Env } from "./env";
+import { none } from "./errors";
 
 /** One timer at a time, set and cleared by name. */
 export class Timers {
-  private ids = new Map<string, any>();
+  /** What stops them. */
+  private all = new Map<string, () => void>();
 
   constructor(private env: Env) {}
 
-  set(name: string, ms: number, fn: () => void) {
+  set(name: string, ms: number, fn: () => void, cleared = none) {
     this.clear(name);
-    this.ids.set(
-      name,
-      this.env.setTimeout(() => {
-        this.ids.delete(name);
-        fn();
-      }, ms),
-    );
+    const id = this.env.setTimeout(() => {
+      this.all.delete(name);
+      fn();
+    }, ms);
+    this.all.set(name, () => {
+      this.env.clearTimeout(id);
+      cleared();
+    });
+  }
+
+  /** Resolves when the time is over, or when the timer is cleared: nobody waits for ever. */
+  pause(name: string, ms: number) {
+    return new Promise<void>((done) => this.set(name, ms, done, done));
   }
 
   has(name: string) {
-    return this.ids.has(name);
+    return this.all.has(name);
   }
 
   clear(...names: string[]) {
     for (const name of names) {
-      this.env.clearTimeout(this.ids.get(name));
-      this.ids.delete(name);
+      const stop = this.all.get(name);
+      this.all.delete(name);
+      if (stop) stop();
     }
   }
 
   clearAll() {
-    this.clear(...Array.from(this.ids.keys()));
+    this.clear(...Array.from(this.all.keys()));
   }
 }
 

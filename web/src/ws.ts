@@ -8,6 +8,9 @@ const proofSize = 16384;
 /** No reason to wait: what was not answered may go another way at once. */
 const gone = (message: string) => new CulvertError("network", message, { retryAfter: 0 });
 
+/** What a reply or an error frame says. */
+const said = (error: any) => told(error, { final: !((error || {}).retry_after_ms >= 0) });
+
 /** A WebSocket. It is proven by an answer to a ping that takes 16 KiB there and back, for open is not proof. */
 export class Ws extends Line {
   /** Rooms that the server was asked to send here. */
@@ -47,7 +50,7 @@ export class Ws extends Line {
     if (!m) return;
     const { type } = m;
     if (type == "reply") return this.reply(m);
-    if (type == "error") this.refusal = told(m.error);
+    if (type == "error") this.refusal = said(m.error);
     if (type == "hello") for (const room of m.rooms || []) this.broken.has(room) || this.joined.add(room);
     this.owner.receive(m, this);
     if (type == "hello" && !this.over) this.prove();
@@ -91,7 +94,7 @@ export class Ws extends Line {
     if (!asked) return;
     this.waiting.delete(r.ref);
     if (r.ok) asked.ok(r);
-    else asked.no(told(r.error, { final: !((r.error || {}).retry_after_ms >= 0) }) || foreign());
+    else asked.no(said(r.error) || foreign());
   }
 
   private closed(code: number, reason?: string) {

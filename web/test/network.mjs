@@ -168,8 +168,14 @@ class Socket {
       if (this.onopen) this.onopen({});
       network.open.add(this);
       if (network.wsAge) clock.setTimeout(() => this.kill(1006), network.wsAge);
+      const rooms = u.pathname.split("/")[2].split(",");
+      const error = server.refusal(rooms);
+      if (error) {
+        this.toClient({ type: "error", error });
+        return this.kill(4411, error.code + ": refused");
+      }
       this.conn = {};
-      this.stop = server.read(u.pathname.split("/")[2].split(","), params, (m) => this.toClient(m), () => {}, this.conn);
+      this.stop = server.read(rooms, params, (m) => this.toClient(m), () => {}, this.conn);
     });
   }
   later(trips, fn) {

@@ -27,6 +27,16 @@ for (const transport of ["sse", "poll"]) {
   assert.deepEqual([page.messages.length, page.more], [3, true]);
   const here = await room.presence();
   assert.deepEqual(here.members.map((m) => m.client), [client.id]);
+  // Rooms that the server refuses end alone: by their place, and by their number.
+  const refused = (name, options) => client.room(name, options)[Symbol.asyncIterator]().next();
+  await assert.rejects(refused("nowhere" + transport, { cursor: "EPOCH.1.x" }), { code: "bad_cursor" });
+  const many = Array.from({ length: 101 }, (_, i) => refused(`many${transport}${i}`, { from: "start" }));
+  for (const newest of [99, 100]) await assert.rejects(many[newest], { code: "too_many_rooms" });
+  for (const reading of many) reading.catch(() => {});
+  await room.publish("after");
+  await client.publish(`many${transport}98`, "after");
+  assert.equal((await many[98]).value.data, "after");
+  assert.equal(room.cursor.split(".")[1], "22");
   client.close();
 }
 console.log("good");

@@ -46,7 +46,7 @@ test("a room that is left and opened again while everything is being opened", as
 });
 
 test("a room that is refused ends alone", async () => {
-  const w = start({ setUp: ({ server }) => (server.refuseRoom = "secret") });
+  const w = start({ setUp: ({ server }) => (server.refused = { secret: "forbidden" }) });
   await w.on("websocket");
   const secret = w.client.room("secret");
   const states = [];

@@ -97,7 +97,7 @@ test("several rooms, their places and their presence", async () => {
 });
 
 test("a cursor from before goes on", async () => {
-  const w = start({ setUp: ({ server }) => [0, 1, 2].forEach((i) => server.publish({ room: "lobby", data: i })), roomOptions: { cursor: "lobby=e0001.0.x" } });
+  const w = start({ setUp: ({ server }) => [0, 1, 2].forEach((i) => server.publish({ room: "lobby", data: i })), roomOptions: { cursor: "lobby=0" } });
   await w.clock.run(1000);
   const cursor = w.room.cursor;
   w.client.close();
@@ -105,7 +105,13 @@ test("a cursor from before goes on", async () => {
   next.server.publish({ room: "lobby", data: 3 });
   await next.clock.run(1000);
   assert.deepEqual(next.got.map((m) => m.data), [3]);
-  assert.throws(() => next.client.room("x", { cursor: "nonsense" }), { code: "bad_cursor" });
+  for (const cursor of ["nonsense", "", "x=nonsense", "x=e1.0.x", "x=e1.01.x"]) assert.throws(() => next.client.room("x", { cursor }), { code: "bad_cursor", final: true }, cursor);
+  // The place of another room says nothing of this one.
+  const seen = [];
+  next.client.room("y", { cursor: "lobby=0", from: "start" }).on("message", (m) => seen.push(m.data));
+  next.server.publish({ room: "y", data: 1 });
+  await next.clock.run(1000);
+  assert.deepEqual(seen, [1]);
   assert.throws(() => next.client.room("a b"), { code: "bad_room" });
 });
 

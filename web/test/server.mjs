@@ -13,6 +13,10 @@ export class Server {
   /** What a gateway in front of it wants. */
   token = null;
   limit = 1000;
+  /** Codes by the names of rooms that are refused. */
+  refused = {};
+  /** How many rooms one reader may have. */
+  mostRooms = 100;
 
   constructor(clock) {
     this.clock = clock;
@@ -97,6 +101,12 @@ export class Server {
     return { start, out, end: this.place(room) };
   }
 
+  /** What is wrong with a list of rooms. */
+  refusal(rooms) {
+    const room = rooms.find((name, i) => this.refused[name] || i >= this.mostRooms);
+    return room && { code: this.refused[room] || "too_many_rooms", message: "refused", room };
+  }
+
   error(status, code, more) {
     return { status, body: JSON.stringify({ error: { code, message: code, ...more } }), headers: more && more.retry_after_ms ? { "retry-after": String(Math.ceil(more.retry_after_ms / 1000)) } : {} };
   }
@@ -117,6 +127,8 @@ export class Server {
     }
     if (method == "POST") params = { ...Object.fromEntries(new URLSearchParams(body)), ...params };
     const rooms = names.split(",");
+    const no = this.refusal(rooms);
+    if (no) return this.error(400, no.code, no);
     if (what == "poll") return this.poll(rooms, params, gone, ok);
     if (what == "sse") return { status: 200, stream: (write, end) => this.read(rooms, params, write, end) };
     if (what == "presence") return ok({ room: names, members: [], count: 0 });
@@ -222,7 +234,8 @@ export class Server {
       case "publish":
         return ok({ results: c.messages.map((m) => this.publish(m)) });
       case "subscribe": {
-        if (c.room == this.refuseRoom) return reply({ type: "reply", ref: c.ref, ok: false, error: { code: "forbidden", message: "not for you" } });
+        const error = this.refusal([...conn.joined.keys(), c.room]);
+        if (error) return reply({ type: "reply", ref: c.ref, ok: false, error });
         const j = conn.join(c.room, c);
         ok({ rooms: [c.room], cursor: j.start });
         return j.go();
