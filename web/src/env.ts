@@ -39,10 +39,10 @@ export function environment(o: Options): Env {
   });
 }
 
-/** Parameters as a query; what there is not is left out, 0 stays. */
+/** Parameters as a query; what is null or undefined is left out. */
 export const params = (o: { readonly [name: string]: any }): string =>
   Object.keys(o)
-    .filter((name) => o[name] || o[name] === 0)
+    .filter((name) => o[name] != null)
     .map((name) => name + "=" + encodeURIComponent(o[name]))
     .join("&");
 

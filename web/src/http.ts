@@ -47,15 +47,16 @@ export class Http {
   /** The token, "" where there is none; asked for once, whoever waits for it. */
   private token(): Promise<string> {
     const { token } = this.options;
-    const ask = async () => {
-      try {
-        return String((typeof token == "function" ? await token() : token) || "");
-      } catch (e) {
-        this.known = undefined;
-        throw new CulvertError("token_failed", asError(e).message);
-      }
-    };
-    return (this.known = this.known || ask());
+    const ask = async () => (typeof token == "function" ? token() : token);
+    return (this.known =
+      this.known ||
+      ask().then(
+        (t) => String(t || ""),
+        (e) => {
+          this.known = undefined;
+          throw new CulvertError("token_failed", asError(e).message);
+        },
+      ));
   }
 
   /** Asks for the token anew the next time. */
@@ -65,7 +66,7 @@ export class Http {
 
   /** An address with its token, for WebSockets. */
   async address(path: string, query: string) {
-    return this.base.replace(/^http/, "ws") + path + "?" + query + "&" + params({ token: await this.token() });
+    return this.base.replace(/^http/, "ws") + path + "?" + query + "&" + params({ token: (await this.token()) || null });
   }
 
   /** Sends a request; POST if there is a body. The answer has not been looked at. */
@@ -76,7 +77,7 @@ export class Http {
     if (accept) headers.Accept = accept;
     if (token && !this.inURL) headers.Authorization = "Bearer " + token;
     // A number that is never the same keeps caches and collapsing proxies off.
-    const own = params({ n: this.nonce + ++this.count, token: this.inURL && token });
+    const own = params({ n: this.nonce + ++this.count, token: (this.inURL && token) || null });
     const res = await this.env.fetch(this.base + path + "?" + query + (query && "&") + own, { method: body == null ? "GET" : "POST", headers, body, signal });
     if (res.status != 401 || again || typeof this.options.token != "function") return res;
     // Another token, which somebody else may have asked for already.

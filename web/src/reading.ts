@@ -160,9 +160,9 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
       rooms.push(room);
     });
     const { last, from } = start || ({} as api.RoomOptions);
-    const cursor = rooms.map((room) => room.cursor).filter((c) => c).join();
-    const presence = rooms.some((room) => room.options.presence) && 1;
-    const heartbeat = this.habits.get("heartbeat") || "";
+    const cursor = rooms.map((room) => room.cursor).filter((c) => c).join() || null;
+    const presence = rooms.some((room) => room.options.presence) ? 1 : null;
+    const heartbeat = this.habits.get("heartbeat") || null;
     return { rooms: rooms.map((room) => room.name).join(), query: params({ client: this.id, cursor, last, from, presence, heartbeat }) };
   }
 

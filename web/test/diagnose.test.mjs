@@ -71,6 +71,12 @@ test("diagnose on a path that fails changes nothing of how rooms are read", asyn
   assert.deepEqual([...methods], ["GET"]);
 });
 
+test("another program's JSON is not Culvert's", async () => {
+  const w = start({ room: "", setUp: ({ network }) => (network.plain = () => ({ status: 200, body: '{"ok":true}' })) });
+  const { report } = await diagnose(w);
+  assert.ok(report.findings.every((f) => f.ok == f.test.startsWith("WebSocket")), report.text);
+});
+
 test("a poll that something answers too soon is not good", async () => {
   const w = start({ room: "", setUp: ({ network }) => (network.plain = (r) => (r.path.endsWith("/poll") && r.query.get("wait") != "0" ? { status: 200, body: '{"protocol":1,"messages":[],"cursor":"x=0"}' } : null)) });
   const { results } = await diagnose(w);

@@ -59,17 +59,30 @@ for (const [name, rewrite] of Object.entries({
   }
 }
 
+// Seconds, or a date by the clock of who answers; times that are past or make no sense are as if they were not there, and nobody
+// is believed who wants to be left alone for days.
 for (const status of [429, 503]) {
-  test(status + " with Retry-After is obeyed", async () => {
-    const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = () => ({ status, headers: { "retry-after": "7" }, body: "busy" }))) });
-    await w.clock.run(100, () => w.client.state == "waiting");
-    const from = w.clock.now();
-    await w.clock.run(6990);
-    assert.equal(w.network.count(from + 1), 0);
-    w.network.plain = () => null;
-    await w.ready(30e3);
-    assert.equal(w.client.state, "connected");
-  });
+  for (const [name, after, least, most] of [
+    ["of 7 seconds", () => "7", 6990, 30e3],
+    ["that is a date", (w) => new Date(w.clock.date() + 12e3).toUTCString(), 10.9e3, 30e3],
+    ["of years", () => "99999999", 299e3, 321e3],
+    ["that is a date in years", (w) => new Date(w.clock.date() + 1e12).toUTCString(), 299e3, 321e3],
+    ["that is a date of yesterday", (w) => new Date(w.clock.date() - 864e5).toUTCString(), 400, 21e3],
+    ["that is nonsense", () => "soon", 400, 21e3],
+    ["that is negative", () => "-5", 400, 21e3],
+  ]) {
+    test(status + " with a Retry-After " + name, async () => {
+      const w = start({ setUp: ({ network, clock }) => ((network.ws = "refuse"), (network.plain = () => ({ status, headers: { "retry-after": after({ clock }) }, body: "busy" }))) });
+      await w.clock.run(2000, () => w.client.state == "waiting");
+      const from = w.clock.now();
+      assert.equal(w.states.at(-1).error.status, status);
+      await w.clock.run(least);
+      assert.equal(w.network.count(from + 1), 0);
+      w.network.plain = () => null;
+      await w.clock.run(most - least, () => w.client.state == "connected");
+      assert.equal(w.client.state, "connected");
+    });
+  }
 }
 
 test("a refusal of the server itself is final, and says why", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { start, whole } from "./common.mjs";
+import { html, start, whole } from "./common.mjs";
 
 test("an attempt that comes late breaks no order", async () => {
   // Requests take from no time to several seconds, so that they overtake each other; some batches are refused as too large.
@@ -187,6 +187,25 @@ test("batches that are too large for the path are split", async () => {
   assert.equal(w.errors[0].e.code, "body_too_large");
 });
 
+test("a path that takes no large bodies is found out, and so is when it takes them again", async () => {
+  const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = (r) => (r.size > 700 ? { status: 413, body: html } : null))) });
+  await w.on("sse");
+  for (let i = 0; i < 200; i++) w.publish(i);
+  await w.clock.run(60e3);
+  whole(w, 200);
+  assert.deepEqual(w.errors, []);
+  assert.ok(w.network.count(0, "/publish") < 80, w.network.count(0, "/publish") + " requests");
+  w.publish("x".repeat(1000));
+  w.network.plain = () => null;
+  await w.clock.run(5000);
+  assert.equal(w.acks.length, 201);
+  const n = w.network.count(0, "/publish");
+  for (let i = 0; i < 800; i++) w.publish(i);
+  await w.clock.run(20e3);
+  assert.equal(w.acks.length, 1001);
+  assert.ok(w.network.count(0, "/publish") - n < 20, "few large batches again");
+});
+
 test("publishes that the server cannot take are tried less and less often", async () => {
   for (const ws of ["ok", "refuse"]) {
     let tried = 0;
@@ -218,6 +237,38 @@ test("a request on a connection that was forgotten is repeated on another", asyn
   await w.clock.run(10e3, () => w.acks.length);
   assert.ok(w.clock.now() - from < 1500, "answered after " + (w.clock.now() - from));
   assert.equal(w.network.count(from, "POST /publish"), 2);
+});
+
+test("a copy of a request that fails is not the end of the other", async () => {
+  let asked = 0;
+  let answers;
+  const w = start({ options: { transports: ["websocket"] }, setUp: ({ network, server }) => {
+    server.slow = 1200;
+    network.plain = (r) => (r.path.endsWith("/history") ? answers[Math.min(asked++, answers.length - 1)] : null);
+  } });
+  await w.ready();
+  const ask = async (...list) => {
+    answers = list;
+    asked = 0;
+    let page;
+    w.room.history().then((p) => (page = p), (e) => (page = e));
+    const from = w.clock.now();
+    await w.clock.run(20e3, () => page);
+    return { page, took: w.clock.now() - from };
+  };
+  const bad = { status: 502, body: "" };
+  assert.ok((await ask("slow", bad)).page.messages);
+  assert.ok((await ask("slow", bad, null)).page.messages);
+  // Where all have failed there is nothing to wait for, and where the server has spoken neither.
+  assert.deepEqual(await ask(bad).then((r) => [r.page.code, r.took]), ["bad_answer", 20]);
+  for (const headers of [{}, { "retry-after": "3" }]) {
+    const told = await ask("hang", { status: headers["retry-after"] ? 503 : 403, headers, body: '{"error":{"code":"told","message":""}}' });
+    assert.equal(told.page.code, "told");
+    assert.ok(told.took < 1000, "after " + told.took);
+  }
+  const none = await ask("hang");
+  assert.equal(none.page.code, "timeout");
+  assert.equal(none.took, 10e3);
 });
 
 test("the late answer to what was given up ends no other batch", async () => {

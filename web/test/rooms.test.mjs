@@ -60,6 +60,40 @@ test("a frame that was swallowed is asked for", async () => {
   }
 });
 
+test("a message that is another one than the reader has at its place is a fork, and told", async () => {
+  for (const ws of ["ok", "refuse"]) {
+    const w = start({ setUp: ({ network }) => (network.ws = ws) });
+    await w.on(ws == "ok" ? "websocket" : "sse");
+    traffic(w, 5, 10);
+    await w.clock.run(5000);
+    // A failover lost the last message, and another one got its offset.
+    const room = w.server.room("lobby");
+    const other = { ...room.messages.pop(), id: "other", data: "instead" };
+    room.messages.push(other);
+    for (const read of [...room.readers]) read(other);
+    await w.clock.run(5000);
+    w.server.publish({ room: "lobby", data: "next" });
+    await w.clock.run(5000);
+    assert.deepEqual(w.gaps.map((g) => g.reason), ["fork"], ws);
+    assert.deepEqual(w.got.map((m) => m.data), [0, 1, 2, 3, 4, "next"]);
+  }
+});
+
+test("a room that the server cannot give yet is asked for again", async () => {
+  const w = start();
+  await w.on("websocket");
+  let tries = 0;
+  w.server.refusal = (rooms) => (rooms.includes("late") && tries++ < 3 ? { code: "behind", message: "", retry_after_ms: 700 } : undefined);
+  const got = [];
+  w.client.room("late", { from: "start" }).on("message", (m) => got.push(m.data));
+  w.server.publish({ room: "late", data: 1 });
+  await w.clock.run(2000);
+  assert.deepEqual([got, tries], [[], 3]);
+  await w.clock.run(200);
+  assert.deepEqual(got, [1]);
+  assert.equal(w.client.state, "connected");
+});
+
 test("several rooms, their places and their presence", async () => {
   for (const ws of ["ok", "refuse"]) {
     const w = start({ setUp: ({ network, server }) => {
@@ -94,6 +128,69 @@ test("several rooms, their places and their presence", async () => {
     await w.clock.run(5000);
     assert.deepEqual([w.got.at(-1).data, more.at(-1), d.at(-1)], [7, 7, 7]);
   }
+});
+
+test("a room that is added while a stream of several is open", async () => {
+  for (const stream of ["good", "held"])
+    for (const pause of [0, 150, 400, 5000]) {
+      const w = start({ setUp: ({ network, server }) => {
+        Object.assign(network, { ws: "refuse", stream: () => stream });
+        for (const room of ["b", "late", "later"]) for (let i = 0; i < 3; i++) server.publish({ room, data: room + i });
+      } });
+      const got = { b: [], late: [], later: [] };
+      const open = (name, options) => w.client.room(name, options).on("message", (m) => got[name].push(m.data));
+      open("b", { last: 1 });
+      const transport = stream == "good" ? "sse" : "poll";
+      await w.on(transport);
+      await w.clock.run(5000);
+      const from = w.clock.now();
+      traffic(w, 200, 50);
+      for (let i = 3; i < 200; i++) for (const room of ["b", "late", "later"]) w.clock.setTimeout(() => w.server.publish({ room, data: room + i }), i * 50);
+      await w.clock.run(1000);
+      // The second one comes while the stream with the first is being opened, is not yet proven, or has taken over.
+      open("late", { from: "start" });
+      await w.clock.run(pause);
+      open("later", { from: "start" });
+      await w.clock.run(20e3);
+      whole(w, 200);
+      for (const [room, first] of [["b", 2], ["late", 0], ["later", 0]]) assert.deepEqual(got[room], Array.from({ length: 200 - first }, (_, i) => room + (i + first)), `${transport}, ${pause} ms`);
+      assert.ok(w.states.every((s) => s.at < from || (s.state == "connected" && s.transport == transport)), "nobody is cut off for it");
+      if (stream == "good") {
+        assert.equal(w.server.streams.size, 1);
+        assert.ok(w.network.count(from) < 12, w.network.count(from) + " requests");
+      }
+    }
+});
+
+test("an iterator that nobody reads is ended before it takes all memory", async () => {
+  const w = start({ setUp: ({ server }) => (server.history = 1e5) });
+  await w.on("websocket");
+  const idle = w.room[Symbol.asyncIterator]();
+  const read = [];
+  const busy = (async () => {
+    for await (const m of w.room) read.push(m.data);
+  })();
+  for (let i = 0; i < 10005; i++) {
+    w.server.publish({ room: "lobby", data: i });
+    if (i % 500 == 0) await w.clock.run(20);
+  }
+  await w.clock.run(1000);
+  // What came before is there, in order; then the error, and then nothing.
+  for (let i = 0; i < 10001; i++) assert.equal((await idle.next()).value.data, i);
+  await assert.rejects(idle.next(), { code: "iterator_full", final: false });
+  // It is this iterator's: others go on, and so does the room.
+  assert.equal(read.length, 10005);
+  assert.equal(w.got.length, 10005);
+  const other = w.room[Symbol.asyncIterator]();
+  const next = other.next();
+  w.server.publish({ room: "lobby", data: "next" });
+  await w.clock.run(100);
+  assert.equal((await next).value.data, "next");
+  // One that is left stops listening.
+  await other.return();
+  assert.deepEqual(await other.next(), { done: true, value: undefined });
+  w.room.close();
+  await busy;
 });
 
 test("a cursor from before goes on", async () => {

@@ -2,32 +2,23 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import test from "node:test";
-import vm from "node:vm";
+import { listens, load, location, page } from "./surroundings.mjs";
 import { world } from "./world.mjs";
 
-const script = fs.readFileSync(new URL("../dist/culvert.global.js", import.meta.url), "utf8");
-
-/** The classic script in surroundings that have the language, what is given here, and nothing of Node's. */
-function load(surroundings) {
-  const context = vm.createContext({ AbortController, URL, TextDecoder, setTimeout, clearTimeout, performance, ...surroundings });
-  vm.runInContext("globalThis.self = globalThis", context);
-  vm.runInContext(script, context);
-  return { culvert: context.culvert, context };
-}
-
-const listens = () => {
-  const target = new EventTarget();
-  return { addEventListener: target.addEventListener.bind(target), removeEventListener: target.removeEventListener.bind(target), dispatchEvent: target.dispatchEvent.bind(target) };
+/** Reading the property is what throws; it is counted. */
+const blocked = () => {
+  const times = { read: 0 };
+  const given = { location, navigator: {}, document: listens(), ...listens() };
+  Object.defineProperty(given, "localStorage", { get() { times.read++; throw new Error("SecurityError"); } });
+  return { given, times };
 };
-const location = { href: "https://pages.test/a/b?c", origin: "https://pages.test" };
-const blocked = { get localStorage() { throw new Error("SecurityError"); } };
 
 for (const [name, make] of Object.entries({
   "a runtime like Deno": () => ({ navigator: { hardwareConcurrency: 2 }, addEventListener() {} }),
   "a runtime with nothing but fetch": () => ({}),
   "a worker": () => ({ location, navigator: {}, ...listens() }),
   "a page": () => ({ location, navigator: { connection: listens() }, document: { hidden: false, ...listens() }, localStorage: { getItem: () => null, setItem() {} }, ...listens() }),
-  "a page whose storage is blocked": () => Object.create(blocked, Object.getOwnPropertyDescriptors({ location, navigator: {}, document: listens(), ...listens() })),
+  "a page whose storage is blocked": () => blocked().given,
 })) {
   test(name, async () => {
     const { culvert, context } = load(make());
@@ -62,10 +53,8 @@ test("a runtime without WebSocket", async () => {
 });
 
 test("what a page types is no change of the network, and what its connection does is", async () => {
-  const connection = listens();
-  const document = { hidden: true, ...listens() };
-  const top = listens();
-  const { culvert } = load({ location, navigator: { connection }, document, ...top });
+  const { connection, culvert, document, top } = page();
+  document.hidden = true;
   const w = world(culvert, { setUp: ({ network }) => (network.ws = "refuse") });
   await w.on("sse");
   await w.clock.run(8000);
@@ -82,6 +71,25 @@ test("what a page types is no change of the network, and what its connection doe
   await w.clock.run(1000);
   assert.notEqual(w.network.count(), n);
   w.client.close();
+});
+
+test("storage is looked for where there is a page, and done without where it is blocked", async () => {
+  const { given, times } = blocked();
+  const { culvert } = load(given);
+  const w = world(culvert, { options: { storage: undefined } });
+  await w.on("websocket");
+  assert.equal(times.read, 1);
+  // Node has a property of that name that warns; it is not for this.
+  let reads = 0;
+  const v = world(load({ get localStorage() { return reads++, null; } }).culvert, { options: { storage: undefined } });
+  await v.on("websocket");
+  assert.equal(reads, 0);
+  const items = new Map();
+  const kept = load({ location, navigator: {}, document: listens(), ...listens(), localStorage: { getItem: (key) => items.get(key) ?? null, setItem: (key, text) => items.set(key, text) } });
+  const x = world(kept.culvert, { options: { storage: undefined }, setUp: ({ network }) => (network.ws = "refuse") });
+  await x.on("sse");
+  await x.clock.run(5000);
+  assert.match(items.get("culvert http://server.test"), /bad websocket/);
 });
 
 test("addresses are found from the page's", () => {

@@ -69,13 +69,18 @@ test("a token that no other one replaces: the state is true, and nobody is asked
 });
 
 test("a token function that fails is an error of the page's, and asked again later", async () => {
-  let fails = true;
-  const w = start({ options: { token: async () => { if (fails) throw new Error("no"); return "t"; } }, setUp: ({ server }) => (server.token = "t") });
-  await w.clock.run(30e3);
-  assert.equal(w.states.findLast((s) => s.error).error.code, "token_failed");
-  fails = false;
-  await w.clock.run(25e3);
-  assert.equal(w.client.state, "connected");
+  const no = () => {
+    throw new Error("no");
+  };
+  for (const failing of [no, async () => no()]) {
+    let token = failing;
+    const w = start({ options: { token: () => token() }, setUp: ({ server }) => (server.token = "t") });
+    await w.clock.run(30e3);
+    assert.equal(w.states.findLast((s) => s.error).error.code, "token_failed");
+    token = () => "t";
+    await w.clock.run(25e3);
+    assert.equal(w.client.state, "connected");
+  }
 });
 
 test("without a token, or with one that is fixed, a 401 is not final", async () => {
