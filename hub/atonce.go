@@ -184,6 +184,7 @@ func (w *worker) poll(form int, f Framing, m *membership) *polled {
 		return p
 	}
 	p.done = true
+	w.made = append(w.made, i)
 	frames := make([][]byte, 0, len(w.entries))
 	for _, e := range w.entries {
 		switch {

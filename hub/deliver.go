@@ -101,8 +101,10 @@ type worker struct {
 	joined  [2 * maxForms]joined
 	polled  [2 * maxForms]polled
 
+	made []int // the indexes of joined and polled that this slice has used
+
 	delivered int64 // not yet in the hub's count
-	polls     int   // of lookAt, whose reads must have a use
+	looks     int   // of lookAt, whose reads must have a use
 }
 
 // joined is what a round's entries are in one form, put together once for all
@@ -135,7 +137,9 @@ func (w *worker) serve(r *room) {
 		r.compactLocked()
 		*rd = round{active: true, from: max(r.shown, r.log.first), to: r.log.next, n: len(r.members)}
 		r.shown = rd.to
-		r.began = time.Now()
+		if rd.n >= bigRoom {
+			r.began = time.Now()
+		}
 	}
 	w.from = max(rd.from, r.log.first)
 	w.entries = w.entries[:0]
@@ -145,10 +149,11 @@ func (w *worker) serve(r *room) {
 	n := copy(w.slice[:], r.members[rd.i:rd.n])
 	rd.i += n
 	r.mu.Unlock()
-	for i := range w.joined {
+	for _, i := range w.made {
 		w.joined[i].done = false
 		w.polled[i] = polled{}
 	}
+	w.made = w.made[:0]
 
 	for i, m := range w.slice[:n] {
 		if i%lookAhead == 0 {
@@ -170,8 +175,10 @@ func (w *worker) serve(r *room) {
 	if rd.i >= rd.n || len(r.members) == r.holes {
 		// Holes are there only while a round is walking over them.
 		rd.active = false
-		r.ended = time.Now()
-		r.took = r.ended.Sub(r.began)
+		if rd.n >= bigRoom {
+			r.ended = time.Now()
+			r.took = r.ended.Sub(r.began)
+		}
 		r.compactLocked()
 	}
 	r.queued = (rd.active || r.log.next > r.shown) && len(r.members) > 0
@@ -193,8 +200,13 @@ const lookAhead = 8
 // lookAt reads, of each member, what never changes.
 func (w *worker) lookAt(members []*membership) {
 	for _, m := range members {
-		if m != nil && m.sub.conn == nil {
-			w.polls++
+		if m == nil {
+			continue
+		}
+		s := m.sub
+		w.looks += s.form
+		if c, ok := s.conn.(NearConn); ok {
+			c.Near()
 		}
 	}
 }
@@ -263,6 +275,7 @@ func (w *worker) join(form int, f Framing, presence bool) *joined {
 	if j.done {
 		return j
 	}
+	w.made = append(w.made, i)
 	*j = joined{done: true, buf: j.buf[:0], to: w.from, at: j.at}
 	for _, e := range w.entries {
 		if j.count > 0 && len(j.bytes) >= w.hub.o.WriteBytes {

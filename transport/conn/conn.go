@@ -58,6 +58,13 @@ func (c *Net) TryWrite(p []byte) (int, error) {
 	return tryWrite(c.raw, p)
 }
 
+// Near implements hub.NearConn.
+func (c *Net) Near() {
+	if l := lightIn(c.raw); l != nil {
+		l.near()
+	}
+}
+
 func (c *Net) Write(p []byte) (int, error) { return c.nc.Write(p) }
 
 // SetWriteDeadline bounds the next Write.

@@ -79,6 +79,16 @@ func (l *light) Control(f func(fd uintptr)) error {
 	return nil
 }
 
+// try is tryWrite without the detour by which others reach a descriptor.
+func (l *light) try(p []byte) (int, error) {
+	if !l.enter() {
+		return 0, net.ErrClosed
+	}
+	n, err := writeAgain(int(l.fd), p)
+	l.leave()
+	return tried(n, err)
+}
+
 // Read implements net.Conn, and waits.
 func (l *light) Read(p []byte) (int, error) {
 	f, err := l.waiting()
@@ -261,6 +271,18 @@ func (r lightRaw) try(f func(uintptr) bool, wait func(syscall.RawConn, func(uint
 	}
 	return plain(wait(raw, f))
 }
+
+// lightIn is the light connection of a descriptor, nil where it is none.
+func lightIn(raw syscall.RawConn) *light {
+	r, ok := raw.(lightRaw)
+	if !ok {
+		return nil
+	}
+	return r.light
+}
+
+// near reads what try looks at.
+func (l *light) near() { l.users.Load() }
 
 // lightOf is the descriptor of a light connection, nil where it is none.
 func lightOf(nc net.Conn) syscall.RawConn {

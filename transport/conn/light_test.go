@@ -148,6 +148,7 @@ func TestLightNeverWritesToAnother(t *testing.T) {
 		for range 2 {
 			all.Go(func() {
 				for {
+					c.Near() // whenever
 					if _, err := c.TryWrite([]byte("mine")); err != nil {
 						return
 					}

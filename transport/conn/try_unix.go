@@ -39,10 +39,14 @@ var trials = sync.Pool{New: func() any {
 }}
 
 func (t *trial) write(fd uintptr) {
+	t.n, t.err = writeAgain(int(fd), t.p)
+}
+
+// writeAgain is write, once more where a signal came first.
+func writeAgain(fd int, p []byte) (n int, err error) {
 	for {
-		t.n, t.err = write(int(fd), t.p)
-		if t.err != syscall.EINTR {
-			return
+		if n, err = write(fd, p); err != syscall.EINTR {
+			return n, err
 		}
 	}
 }
@@ -56,19 +60,28 @@ func tryWrite(raw syscall.RawConn, p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	if l := lightIn(raw); l != nil {
+		return l.try(p)
+	}
 	t := trials.Get().(*trial)
 	t.p = p
 	err := raw.Control(t.do)
 	n, writing := t.n, t.err
 	t.p, t.err = nil, nil
 	trials.Put(t)
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, err
-	case writing == nil:
+	}
+	return tried(n, writing)
+}
+
+// tried is the outcome of a write to those who do not wait.
+func tried(n int, err error) (int, error) {
+	switch err {
+	case nil:
 		return n, nil
-	case writing == syscall.EAGAIN || writing == syscall.ENOBUFS:
+	case syscall.EAGAIN, syscall.ENOBUFS:
 		return 0, nil
 	}
-	return 0, writing
+	return 0, err
 }

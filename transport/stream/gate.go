@@ -11,13 +11,13 @@ import (
 
 // halfConn is a connection whose writing side can be ended alone.
 type halfConn interface {
-	hub.Conn
+	hub.NearConn
 	CloseWrite() error
 }
 
 // gate is a connection that a subscriber may have before it exists: writes
 // wait until it is opened. So a subscriber that is ended at once, by a node
-// that drains, still says its first words first.
+// that drains, still says its first words first. Its zero value is closed.
 type gate struct {
 	there atomic.Bool // conn is set, for good
 
@@ -26,8 +26,6 @@ type gate struct {
 	closed bool          // guarded by mu
 	change chan struct{} // closed when one of both is set; nil if nobody waits; guarded by mu
 }
-
-func newGate() *gate { return new(gate) }
 
 // Open lets writes through to c. Where the gate has been closed, so is c.
 func (g *gate) Open(c halfConn) {
@@ -50,6 +48,13 @@ func (g *gate) changedLocked() {
 
 // opened reports whether there is a connection.
 func (g *gate) opened() bool { return g.there.Load() }
+
+// Near implements hub.NearConn.
+func (g *gate) Near() {
+	if g.opened() {
+		g.conn.Near()
+	}
+}
 
 // TryWrite does not wait.
 func (g *gate) TryWrite(p []byte) (int, error) {

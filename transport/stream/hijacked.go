@@ -17,7 +17,8 @@ const maxStray = 4096
 
 // takeOver serves a stream on the connection itself.
 func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, q read.Request, k *kind, form int) {
-	g := newGate()
+	p := new(polled)
+	g := &p.gate
 	chunked := form == wire.FormSSE || form == wire.FormSSEBare || form == wire.FormNDJSON || form == wire.FormNDJSONBare
 	sub, ok := h.subscribe(w, r, q, k, form, g, head(w.Header(), chunked))
 	if !ok {
@@ -31,7 +32,7 @@ func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, q read.Reques
 	}
 	stray := brw.Reader.Buffered()
 	if pl := h.o.Poller; pl != nil && pl.Native(nc) {
-		p := h.newPolled(nc, sub, stray)
+		p.start(h, nc, sub, stray)
 		p.Tune(h.o.Tuning)
 		g.Open(p)
 		sub.Start()

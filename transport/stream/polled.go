@@ -10,17 +10,22 @@ import (
 
 // polled is a stream's connection that no goroutine waits for: the poller tells
 // when the client has left.
+//
+// The gate through which the subscriber writes lies beside the connection: each
+// in a place of its own would be one more that is in no cache when it is
+// written to.
 type polled struct {
+	gate gate
 	conn.Polled
 	sub   *hub.Subscriber // set once
 	stray int             // owned by the poller's calls
 }
 
-func (h *Handler) newPolled(nc net.Conn, sub *hub.Subscriber, stray int) *polled {
+// start takes over nc.
+func (p *polled) start(h *Handler, nc net.Conn, sub *hub.Subscriber, stray int) {
 	h.running.Add(1)
-	p := &polled{sub: sub, stray: stray}
+	p.sub, p.stray = sub, stray
 	p.Init(conn.Lighten(nc), h.left)
-	return p
 }
 
 // Data implements poller.Handler: what a client sends after its request is

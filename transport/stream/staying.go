@@ -13,7 +13,7 @@ import (
 
 // stay serves a stream through the ResponseWriter.
 func (h *Handler) stay(w http.ResponseWriter, r *http.Request, q read.Request, k *kind, form int) {
-	g := newGate()
+	g := new(gate)
 	sub, ok := h.subscribe(w, r, q, k, form, g, nil)
 	if !ok {
 		return
@@ -46,6 +46,9 @@ type response struct {
 	left     bool      // guarded by mu: the handler has returned, w is not ours any more
 	deadline time.Time // guarded by mu; of the Write under way
 }
+
+// Near does nothing: here nothing is written without waiting.
+func (c *response) Near() {}
 
 func (c *response) TryWrite([]byte) (int, error) { return 0, nil }
 
