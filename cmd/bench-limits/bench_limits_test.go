@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +116,33 @@ func TestREADMEQuotesTheResults(t *testing.T) {
 	}
 }
 
+func TestCommitted(t *testing.T) {
+	needtest.Program(t, "git")
+	folder := t.TempDir()
+	if got := committed(folder); got != "" {
+		t.Errorf("no repository: %q", got)
+	}
+	git := func(args ...string) {
+		t.Helper()
+		args = append([]string{"-C", folder, "-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"}, args...)
+		if out, err := exec.Command("git", args...).CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	git("init", "--quiet")
+	git("commit", "--quiet", "--allow-empty", "-m", "first")
+	commit := committed(folder)
+	if !regexp.MustCompile(`^[0-9a-f]{12}$`).MatchString(commit) {
+		t.Errorf("a repository: %q", commit)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "new"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := committed(folder); got != commit+", changed since" {
+		t.Errorf("a changed repository: %q", got)
+	}
+}
+
 func TestFlags(t *testing.T) {
 	for _, args := range []string{"-rows nonsense", "-runs 0", "-scale 0", "-scale 11", "surplus", "-nonsense"} {
 		if err := run(t.Context(), strings.Fields(args)); err == nil {
@@ -130,6 +159,9 @@ func TestLimitDeliversEverything(t *testing.T) {
 	b := &bencher{folder: t.TempDir(), scale: 1}
 	if err := b.build(ctx); err != nil {
 		t.Fatal(err)
+	}
+	if v := b.versions()[0]; !strings.HasPrefix(v, "culvert ") || b.commit != "" && strings.Contains(v, unknownCommit) {
+		t.Errorf("the commit is %q, the version %q", b.commit, v)
 	}
 	for _, k := range []int{1, 8} {
 		for _, transport := range []string{"ws", "sse", "ndjson"} {

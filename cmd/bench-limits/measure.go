@@ -29,6 +29,7 @@ type bencher struct {
 	scale  float64
 	pinned bool // server on one core, client on another
 
+	commit         string // of what is measured; "" where git does not know
 	culvert, limit string // programs; no limit where there is no C compiler
 	nginx          string // with Nchan; "" where it is not installed
 	goredis        string // program; "" where it cannot be built
@@ -39,6 +40,12 @@ const module = "github.com/culvertd/culvert"
 
 // build makes the programs.
 func (b *bencher) build(ctx context.Context) error {
+	source, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", module+"/cmd/bench-limits").Output()
+	if err != nil {
+		return fmt.Errorf("finding the sources: %w", err)
+	}
+	here := strings.TrimSpace(string(source))
+	b.commit = committed(here) // before the results are written there
 	b.culvert = filepath.Join(b.folder, "culvert")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.culvert, module+"/cmd/culvert").CombinedOutput(); err != nil {
 		return fmt.Errorf("building culvert: %w\n%s", err, out)
@@ -66,21 +73,17 @@ func (b *bencher) build(ctx context.Context) error {
 		b.nginx = ""
 		b.left = append(b.left, "Nchan: nginx with "+nchan+" is not installed (Debian: libnginx-mod-nchan)")
 	}
-	if err := b.buildGoRedis(ctx); err != nil {
+	if err := b.buildGoRedis(ctx, here); err != nil {
 		b.left = append(b.left, "go-redis: its program cannot be built: "+err.Error())
 	}
 	return nil
 }
 
-// buildGoRedis makes the program of the module beside this one, whose
+// buildGoRedis makes the program of the module beside this one (here), whose
 // dependencies may not be at hand.
-func (b *bencher) buildGoRedis(ctx context.Context) error {
-	folder, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", module+"/cmd/bench-limits").Output()
-	if err != nil {
-		return err
-	}
+func (b *bencher) buildGoRedis(ctx context.Context, here string) error {
 	program := filepath.Join(b.folder, "goredis")
-	out, err := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(strings.TrimSpace(string(folder)), "goredis"), "-o", program, ".").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(here, "goredis"), "-o", program, ".").CombinedOutput()
 	if err != nil {
 		text, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 		return fmt.Errorf("%w: %s", err, text)

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -249,41 +247,4 @@ func (b *bencher) machine() string {
 		text += ", Linux " + strings.TrimSpace(string(release))
 	}
 	return text
-}
-
-// versions are those of all that took part.
-func (b *bencher) versions() []string {
-	all := []string{first(b.culvert, "version"), "Go " + strings.TrimPrefix(runtime.Version(), "go")}
-	if b.limit != "" {
-		all = append(all, first("cc", "--version"))
-	}
-	if b.nginx != "" {
-		all = append(all, first(b.nginx, "-v"))
-		if v := first("dpkg-query", "-W", "-f", "Nchan ${Version}", "libnginx-mod-nchan"); strings.HasPrefix(v, "Nchan") {
-			all = append(all, v)
-		}
-	}
-	if v := first("redis-server", "--version"); v != "" {
-		if fields := strings.Fields(v); len(fields) > 2 {
-			all = append(all, "redis-server "+strings.TrimPrefix(fields[2], "v="))
-		}
-	}
-	if info, err := buildinfo.ReadFile(b.goredis); err == nil {
-		for _, d := range info.Deps {
-			if strings.HasPrefix(d.Path, "github.com/redis/") {
-				all = append(all, "go-redis "+d.Version)
-			}
-		}
-	}
-	return slices.DeleteFunc(all, func(text string) bool { return text == "" })
-}
-
-// first is the first line that a program writes.
-func first(name string, args ...string) string {
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		return ""
-	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	return strings.TrimSpace(line)
 }
