@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,55 +18,26 @@ import (
 	"github.com/culvertd/culvert/cmd/internal/bench"
 	"github.com/culvertd/culvert/cmd/internal/bench/report"
 	"github.com/culvertd/culvert/cmd/internal/settings"
-	"github.com/culvertd/culvert/hub"
-	"github.com/culvertd/culvert/store/memory"
-	"github.com/culvertd/culvert/transport"
-	"github.com/culvertd/culvert/transport/poller"
-	"github.com/culvertd/culvert/transport/stream"
-	"github.com/culvertd/culvert/transport/wire"
-	"github.com/culvertd/culvert/transport/ws"
+	"github.com/culvertd/culvert/transport/servertest"
 )
 
 // serve runs a whole server and returns its URL.
-func serve(t *testing.T) string {
-	t.Helper()
-	return serveWith(t, nil)
-}
+func serve(t *testing.T) string { return serveWith(t, servertest.Options{}) }
 
-// serveWith runs one whose HTTP server tells state of its connections.
-func serveWith(t *testing.T, state func(net.Conn, http.ConnState)) string {
+// serveWith runs one that is special. Its readers must have ended when the test
+// does.
+func serveWith(t *testing.T, o servertest.Options) string {
 	t.Helper()
-	store, err := memory.New(memory.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := hub.New(store, hub.Options{Framings: wire.Framings(wire.Options{})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pl := poller.New()
-	sockets := ws.New(ws.Options{Hub: h, Poller: pl})
-	streams := stream.New(stream.Options{Hub: h, Poller: pl})
-	handler, err := transport.New(h, transport.Transports{WebSocket: sockets, SSE: streams.SSE, NDJSON: streams.NDJSON}, transport.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(handler)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.Config.ConnState = state
-	server.Start()
+	o.Polled = true
+	s := servertest.Start(t, o)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := h.Drain(ctx, 0); err != nil {
+		if err := s.Hub.Drain(ctx, 0); err != nil {
 			t.Error(err)
 		}
-		server.Close()
-		h.Close()
-		pl.Close()
-		store.Close()
 	})
-	return server.URL
+	return s.URL
 }
 
 // run runs the bench and returns its result and error.
@@ -137,6 +107,37 @@ func TestEveryLoadIsDeliveredAndChecked(t *testing.T) {
 	}
 }
 
+// A server's own certificate is accepted where that is asked for, and no other
+// time.
+func TestTLS(t *testing.T) {
+	url := serveWith(t, servertest.Options{TLS: true})
+	args := []string{"--url", url, "--subscribers", "20", "--transport", "mixed", "--messages", "50", "--outstanding", "4"}
+	r, err := run(t, append(args, "--insecure-tls")...)
+	if err != nil || r.Checks.Faults() != 0 || r.Traffic.Delivered != 50*20 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := run(t, append(args, "--patience", "1s")...); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("without the flag: %v", err)
+	}
+}
+
+// Compressed messages are checked as others are, and a server that does not
+// compress is not measured as one that does.
+func TestCompressed(t *testing.T) {
+	url := serveWith(t, servertest.Options{DeflateFrom: 200})
+	for _, size := range []string{"100", "2000"} { // the first stay as they are, which the extension allows
+		for _, form := range []string{"--portable=false", "--portable"} {
+			r, err := run(t, "--url", url, "--compress", form, "--subscribers", "20", "--transport", "mixed", "--messages", "50", "--outstanding", "4", "--size", size)
+			if err != nil || r.Checks.Faults() != 0 || r.Traffic.Delivered != 50*20 {
+				t.Errorf("%s bytes, %s: %+v, %v", size, form, r, err)
+			}
+		}
+	}
+	if _, err := run(t, "--url", serve(t), "--subscribers", "2", "--messages", "5", "--compress"); err == nil || !strings.Contains(err.Error(), "does not compress") {
+		t.Errorf("a server that does not compress: %v", err)
+	}
+}
+
 // With one message outstanding no subscriber ever gets two in one read.
 func TestOutstandingIsABound(t *testing.T) {
 	r, err := run(t, "--url", serve(t), "--subscribers", "30", "--transport", "mixed", "--messages", "200", "--outstanding", "1")
@@ -148,11 +149,11 @@ func TestOutstandingIsABound(t *testing.T) {
 // A publisher that was idle for long does not trust its connection.
 func TestIdlePublishersDialAgain(t *testing.T) {
 	var connections atomic.Int32
-	url := serveWith(t, func(_ net.Conn, state http.ConnState) {
+	url := serveWith(t, servertest.Options{State: func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			connections.Add(1)
 		}
-	})
+	}})
 	r, err := run(t, "--url", url, "--subscribers", "3", "--messages", "2", "--rate", "0.2", "--publishers", "1")
 	if err != nil || r.Checks.Faults() != 0 || r.Traffic.Published != 2 {
 		t.Errorf("%+v, %v", r, err)
@@ -227,7 +228,8 @@ func TestSettingsThatDoNotGoTogether(t *testing.T) {
 		"--command x", "--batch 2 --outstanding 2 --rate 3", "--url http://localhost:1 --server-core 0", "--url http://localhost:1 --profile x", "--pid 1",
 		"--subscribers 0 --outstanding 1", "--peer nchan --url http://localhost:1 --transport ndjson", "--batch 2 --url http://localhost:1", "--spread", "--spread --batch 10 --outstanding 1 --rooms 9",
 		"--stalled 60%", "--stalled x", "--rate -1", "--rate NaN", "--url ftp://x", "--url http://x?y=z", "--header x", "--size 10", "--transport smoke",
-		"--storm 1000 --rooms 2000", "--url http://localhost:1 --serve-flags x",
+		"--storm 1000 --rooms 2000", "--url http://localhost:1 --serve-flags x", "--insecure-tls", "--insecure-tls --url http://localhost:1",
+		"--compress --transport sse",
 	} {
 		_, err := run(t, strings.Fields(args)...)
 		var usage *settings.Error

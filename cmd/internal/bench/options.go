@@ -32,6 +32,7 @@ this machine whose --pid is given.`
   culvert bench --subscribers 15000 --transport mixed --duration 0 --settle 10s   # memory
   culvert bench --rooms 100 --subscribers 100 --outstanding 32 --until answered --keys
   culvert bench --subscribers 10000 --rooms 100 --storm 100 --side-rooms 10
+  culvert bench --subscribers 5000 --size 1024 --compress --serve-flags '--compress-from 512'
   culvert bench --url https://culvert.example.org --subscribers 200 --html report.html`
 )
 
@@ -61,6 +62,7 @@ type options struct {
 	peer, profile, heap      string
 	headers                  []string
 	portable                 bool
+	insecureTLS, compress    bool
 	subscribers, rooms       int
 	transport                string
 	connecting               int
@@ -94,12 +96,14 @@ func (o *options) declare(s *settings.Set) {
 	s.Strings(&o.headers, "header", "HEADER", "header of every request, such as 'Authorization: Bearer ...'", checkHeader)
 	s.Choice(&o.peer, "peer", peerCulvert, []string{peerCulvert, peerNchan},
 		"what kind of server it is; of Nchan, /sub/{ws,sse,poll}/ROOM and /pub/ROOM are used")
+	s.Bool(&o.insecureTLS, "insecure-tls", "do not verify the certificate of an https:// server, such as one that it signed itself")
 	s.Bool(&o.portable, "portable", "use a goroutine for each connection, as on systems without epoll")
 
 	s.Group("Subscribers")
 	s.Int(&o.subscribers, "subscribers", 1000, 0, 500_000, "connections that read")
 	s.Choice(&o.transport, "transport", transportWS,
 		[]string{transportWS, transportSSE, transportNDJSON, transportPoll, transportMixed}, "how they read")
+	s.Bool(&o.compress, "compress", "WebSockets offer permessage-deflate, and must be given it")
 	s.Int(&o.rooms, "rooms", 1, 1, 100_000, "rooms, with the subscribers spread over them")
 	s.Int(&o.connecting, "connecting", 128, 1, 10_000, "subscribers that may be connecting at a time")
 	percent(s, &o.stalled, "stalled", "part of the subscribers that stop reading before the measurement, such as 1%")
@@ -212,6 +216,10 @@ func (o *options) complete() error {
 		return settings.Errorf("--profile and --heap-profile are for a server that the bench starts by itself")
 	case o.url != "" && o.serveFlags != "":
 		return settings.Errorf("--serve-flags is for a server that the bench starts by itself")
+	case o.insecureTLS && !strings.HasPrefix(o.url, "https://"):
+		return settings.Errorf("--insecure-tls is for an https:// server, at --url")
+	case o.compress && (o.transport != transportWS && o.transport != transportMixed):
+		return settings.Errorf("--compress is for --transport ws or mixed: other transports are compressed by proxies, if at all")
 	case o.url == "" && o.pid != 0:
 		return settings.Errorf("--pid is for a server that runs already, at --url")
 	case o.subscribers == 0 && o.until == untilDelivered && o.outstanding > 0:
@@ -252,6 +260,9 @@ func (o *options) setting() string {
 	how := "by " + o.transport
 	if o.transport == transportMixed {
 		how = "by all transports"
+	}
+	if o.compress {
+		how += ", WebSocket compressed"
 	}
 	fmt.Fprintf(&b, "%d subscribers %s", o.subscribers, how)
 	if o.rooms > 1 {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/culvertd/culvert/cmd/internal/bench/netloop"
+	"github.com/culvertd/culvert/cmd/internal/bench/parse"
 	"github.com/culvertd/culvert/cmd/internal/bench/report"
 )
 
@@ -45,6 +46,7 @@ type run struct {
 	checks                report.Checks
 	faults                faults
 	watch                 *watch
+	inflater              parse.Inflater
 }
 
 func newRun(ctx context.Context, o *options) (*run, error) {
@@ -61,7 +63,7 @@ func newRun(ctx context.Context, o *options) (*run, error) {
 	address, port := o.target.Host, o.target.Port()
 	to := netloop.Options{Portable: o.portable}
 	if o.target.Scheme == "https" {
-		to.TLS = &tls.Config{ServerName: o.target.Hostname()}
+		to.TLS = &tls.Config{ServerName: o.target.Hostname(), InsecureSkipVerify: o.insecureTLS}
 	}
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[o.target.Scheme]

@@ -101,6 +101,9 @@ func (s *subscriber) request() {
 	switch s.transport {
 	case transportWS:
 		b = append(b, "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "+wsKey+"\r\n"...)
+		if s.run.o.compress {
+			b = append(b, "Sec-WebSocket-Extensions: "+parse.Deflate+"\r\n"...)
+		}
 	case transportSSE:
 		b = append(b, "Accept: text/event-stream\r\n"...)
 	case transportPoll:
@@ -155,6 +158,7 @@ func (s *subscriber) place() string {
 var (
 	errStatus = errors.New("refused")
 	errAccept = errors.New("the handshake's answer is not a WebSocket server's")
+	errPlain  = errors.New("the server does not compress: it agreed to no " + parse.Deflate)
 	errEnded  = errors.New("the server ended the connection")
 )
 
@@ -211,6 +215,13 @@ func (s *subscriber) answered(h *parse.Head) error {
 		return s.refused(h)
 	case s.transport == transportWS && string(h.Accept) != wsAccept:
 		return errAccept
+	}
+	if s.run.o.compress && s.transport == transportWS {
+		if string(h.Extensions) != parse.Deflate {
+			s.run.fail(errPlain)
+			return errPlain
+		}
+		s.frames.Inflater = &s.run.inflater
 	}
 	if s.run.o.peer == peerNchan {
 		s.becomeReady() // there is no hello

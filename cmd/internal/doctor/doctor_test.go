@@ -21,14 +21,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/hub/needtest"
-	"github.com/culvertd/culvert/store/memory"
-	"github.com/culvertd/culvert/transport"
 	"github.com/culvertd/culvert/transport/middlebox"
-	"github.com/culvertd/culvert/transport/stream"
-	"github.com/culvertd/culvert/transport/wire"
-	"github.com/culvertd/culvert/transport/ws"
+	"github.com/culvertd/culvert/transport/servertest"
 	"github.com/culvertd/culvert/web/pages"
 )
 
@@ -46,28 +41,7 @@ func TestMain(m *testing.M) {
 // serve starts a whole server.
 func serve(t *testing.T) *httptest.Server {
 	t.Helper()
-	store, err := memory.New(memory.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := hub.New(store, hub.Options{Framings: wire.Framings(wire.Options{})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sockets, streams := ws.New(ws.Options{Hub: h}), stream.New(stream.Options{Hub: h})
-	handler, err := transport.New(h, transport.Transports{WebSocket: sockets, SSE: streams.SSE, NDJSON: streams.NDJSON}, transport.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(func() {
-		h.Close()
-		server.Close()
-		sockets.Wait()
-		streams.Wait()
-		store.Close()
-	})
-	return server
+	return servertest.Start(t, servertest.Options{}).Server
 }
 
 func startBox(t *testing.T, upstream *httptest.Server, o middlebox.Options) *middlebox.Box {

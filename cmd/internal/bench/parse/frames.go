@@ -20,11 +20,18 @@ type FrameSink interface {
 
 // Frames reads the frames of a server, which are not masked.
 type Frames struct {
+	// Inflater unpacks compressed messages, where the server agreed on Deflate.
+	Inflater *Inflater
+
 	pending
-	message []byte // the fragments so far
-	op      byte   // of the message whose fragments are being read, 0 for none
-	closed  bool
+	message  []byte // the fragments so far
+	op       byte   // of the message whose fragments are being read, 0 for none
+	deflated bool   // that message is compressed
+	closed   bool
 }
+
+// deflated is RSV1, which the first frame of a compressed message has.
+const deflated = 0x40
 
 // Feed reads what has arrived. Nothing counts behind a close frame.
 func (f *Frames) Feed(p []byte, sink FrameSink) error {
@@ -47,10 +54,12 @@ func (f *Frames) frame(p []byte, sink FrameSink) (n int, err error) {
 		return 0, nil
 	}
 	final, op, size, start := p[0]&0x80 != 0, p[0]&0x0f, uint64(p[1]), 2
-	if p[0]&0x70 != 0 || size&0x80 != 0 {
+	control := op >= OpClose
+	packed := p[0]&deflated != 0
+	switch {
+	case p[0]&0x30 != 0 || size&0x80 != 0, packed && (f.Inflater == nil || control || op == 0):
 		return 0, ErrFrame
 	}
-	control := op >= OpClose
 	switch {
 	case op > OpBinary && op < OpClose, op > OpPong, control && (!final || size > 125):
 		return 0, ErrFrame
@@ -80,17 +89,27 @@ func (f *Frames) frame(p []byte, sink FrameSink) (n int, err error) {
 		f.closed = op == OpClose
 		return n, sink.Frame(op, payload)
 	case final && op != 0:
-		return n, sink.Frame(op, payload)
+		return n, f.whole(op, packed, payload, sink)
 	case op != 0:
-		f.op = op
+		f.op, f.deflated = op, packed
 	}
 	f.message = append(f.message, payload...)
 	if final {
 		message, op := f.message, f.op
 		f.message, f.op = nil, 0
-		return n, sink.Frame(op, message)
+		return n, f.whole(op, f.deflated, message, sink)
 	}
 	return n, nil
+}
+
+func (f *Frames) whole(op byte, packed bool, message []byte, sink FrameSink) error {
+	if packed {
+		var err error
+		if message, err = f.Inflater.inflate(message); err != nil {
+			return err
+		}
+	}
+	return sink.Frame(op, message)
 }
 
 // AppendFrame appends a client's frame. The mask is all zeros: it protects

@@ -3,6 +3,7 @@ package parse_test
 import (
 	"bufio"
 	"bytes"
+	"compress/flate"
 	"crypto/sha1"
 	"encoding/base64"
 	"errors"
@@ -124,6 +125,62 @@ func TestFrameLimit(t *testing.T) {
 		if err := frames.Feed([]byte(p), &record{}); !errors.Is(err, parse.ErrTooLong) {
 			t.Errorf("%x: %v, want ErrTooLong", p, err)
 		}
+	}
+}
+
+// packed is a message as permessage-deflate sends it.
+func packed(t *testing.T, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w, text)
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(b.String(), "\x00\x00\xff\xff")
+}
+
+// A short frame of a server, without a mask.
+func frame(first byte, payload string) string {
+	return string([]byte{first, byte(len(payload))}) + payload
+}
+
+func TestDeflatedFrames(t *testing.T) {
+	long := strings.Repeat("ab", 5000)
+	p := packed(t, long)
+	for name, tt := range map[string]struct {
+		frames string
+		want   []string
+		err    error
+	}{
+		"one frame":             {frame(0xc1, p), []string{"1:" + long}, nil},
+		"plain between":         {frame(0xc1, p) + frame(0x81, "x") + frame(0xc2, packed(t, "y")), []string{"1:" + long, "1:x", "2:y"}, nil},
+		"fragments":             {frame(0x41, p[:3]) + frame(0x89, "") + frame(0x80, p[3:]), []string{"9:", "1:" + long}, nil},
+		"plain after fragments": {frame(0x41, p[:3]) + frame(0x80, p[3:]) + frame(0x01, "a") + frame(0x80, "b"), []string{"1:" + long, "1:ab"}, nil},
+		"empty":                 {frame(0xc1, "\x00"), []string{"1:"}, nil},
+		"a packed continuation": {frame(0x41, p[:3]) + frame(0xc0, p[3:]), nil, parse.ErrFrame},
+		"a packed ping":         {frame(0xc9, p), nil, parse.ErrFrame},
+		"nonsense":              {frame(0xc1, "\xff\xff\xff"), nil, parse.ErrFrame},
+	} {
+		var r record
+		frames := parse.Frames{Inflater: new(parse.Inflater)}
+		err := inPieces([]byte(tt.frames), 1, func(p []byte) error { return frames.Feed(p, &r) })
+		if !errors.Is(err, tt.err) || tt.err == nil && fmt.Sprint(r.got) != fmt.Sprint(tt.want) {
+			t.Errorf("%s: %.100q, %v; want %.100q, %v", name, r.got, err, tt.want, tt.err)
+		}
+	}
+}
+
+// What a small message unpacks to is bounded like what arrives.
+func TestInflatedLimit(t *testing.T) {
+	p := packed(t, strings.Repeat("\x00", parse.Limit+1))
+	message := append([]byte{0xc1, 126, byte(len(p) >> 8), byte(len(p))}, p...)
+	frames := parse.Frames{Inflater: new(parse.Inflater)}
+	if err := frames.Feed(message, &record{}); !errors.Is(err, parse.ErrTooLong) {
+		t.Errorf("%v, want ErrTooLong", err)
 	}
 }
 

@@ -12,8 +12,9 @@ type Head struct {
 	Chunked bool
 	Close   bool // the connection ends with this answer
 	// Accept is Sec-WebSocket-Accept. ETag and LastModified are what Nchan's
-	// polls go by. All three are parts of what was read.
-	Accept, ETag, LastModified []byte
+	// polls go by. Extensions is Sec-WebSocket-Extensions. All are parts of what
+	// was read.
+	Accept, ETag, LastModified, Extensions []byte
 }
 
 // maxHead bounds a head.
@@ -88,6 +89,10 @@ func (h *Head) set(name, value []byte) error {
 	case len("Sec-WebSocket-Accept"):
 		if fold(name, "sec-websocket-accept") {
 			h.Accept = value
+		}
+	case len("Sec-WebSocket-Extensions"):
+		if fold(name, "sec-websocket-extensions") {
+			h.Extensions = value
 		}
 	}
 	return nil
