@@ -2,7 +2,7 @@ import type * as api from "./api";
 import type { Reconnect } from "./codes";
 import { diagnose } from "./diagnose";
 import { onWake } from "./env";
-import { CulvertError } from "./errors";
+import { CulvertError, refusal } from "./errors";
 import { Liveness } from "./liveness";
 import type { Pipe } from "./pipe";
 import { urlLimit } from "./reading";
@@ -93,7 +93,7 @@ export class Connection extends Liveness implements api.Client {
   }
 
   close() {
-    const error = new CulvertError("closed", "closed: may have happened");
+    const error = refusal("closed");
     this.dropAll();
     this.asleep();
     this.set("closed", "closed");
@@ -199,8 +199,8 @@ export class Connection extends Liveness implements api.Client {
     if (this.allows("websocket") && (demoted || !this.habits.isDemoted("websocket")) && !this.uses("websocket")) this.openWs();
     if (this.ws) await Promise.race([this.ws.verdict, this.timers.pause("climb", Math.max(wsPatience, 4 * this.http.rtt))]);
     if (this.allows("sse")) {
-      const best = this.habits.get("form") - 1;
-      const rank = (form: number) => (form == best ? -1 : form + (this.habits.get("bad sse" + form) ? forms.length : 0));
+      // What failed here comes last.
+      const rank = (form: number) => form + forms.length * this.habits.get("bad sse" + form);
       for (const form of forms.map((_, i) => i).sort((a, b) => rank(a) - rank(b))) {
         if (gone() || this.uses("websocket") || this.uses("sse")) break;
         if (!demoted && this.habits.isDemoted("sse" + form)) continue;
@@ -227,7 +227,6 @@ export class Connection extends Liveness implements api.Client {
   }
 
   proven(pipe: Pipe) {
-    if (pipe == this.sse) this.habits.set("form", this.sse.form + 1);
     if (pipe == this.sse && this.uses("websocket")) return pipe.close();
     this.learn();
     this.switchTo(pipe);
@@ -241,11 +240,11 @@ export class Connection extends Liveness implements api.Client {
     this.timers.clear("retry", "poll", "renew", "check");
     if (before && before != pipe) before.close();
     if (pipe != this.poller) this.poller.close();
-    if (pipe == this.sse) this.sse = undefined;
-    if (pipe == this.ws) {
-      this.ws = undefined;
+    this.tried(pipe);
+    if (this.uses("websocket")) {
       if (this.sse) this.sse.close();
       this.sse = undefined;
+      this.why = {};
       this.timers.clear("probe");
     }
     if (!this.timers.has("stable")) this.timers.set("stable", stable, () => (this.tries = 0));
@@ -259,10 +258,15 @@ export class Connection extends Liveness implements api.Client {
     this.queue.pump();
   }
 
+  /** It is not being tried any more. */
+  private tried(pipe: Pipe) {
+    if (pipe == this.ws) this.ws = undefined;
+    if (pipe == this.sse) this.sse = undefined;
+  }
+
   /** Says what is in use and why nothing better is. */
   private explain() {
-    const why = this.uses("websocket") ? [] : [this.why.websocket, this.uses("poll") && this.why.sse];
-    this.set("connected", why.filter((w) => w).join("; ") || "proven");
+    this.set("connected", Object.values(this.why).join("; ") || "proven");
   }
 
   protected renewIn(ms: number) {
@@ -292,8 +296,7 @@ export class Connection extends Liveness implements api.Client {
   }
 
   ended(pipe: Pipe, error: CulvertError, isTold?: boolean, reconnect?: Reconnect) {
-    if (pipe == this.ws) this.ws = undefined;
-    if (pipe == this.sse) this.sse = undefined;
+    this.tried(pipe);
     if (reconnect == "never") {
       if (!this.refused(error, pipe.broken.has(error.room!))) return this.fail(error);
       if (pipe == this.active) this.active = undefined;

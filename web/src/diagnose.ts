@@ -2,7 +2,7 @@ import type * as api from "./api";
 import type { Connection } from "./connection";
 import { params, unique } from "./env";
 import type { Line, Owner } from "./pipe";
-import { none } from "./errors";
+import { foreign, none } from "./errors";
 import { Stream, forms } from "./stream";
 import { Ws } from "./ws";
 
@@ -22,7 +22,7 @@ export async function diagnose(c: Connection, onFinding: (f: api.Finding) => voi
   const poll = async (wait: number) => {
     const began = env.now();
     const a = await http.json("/rooms/" + room + "/poll", params({ wait }), undefined, 10e3 + wait * 1000, undefined, wait);
-    return a.protocol == 1 && env.now() - began >= wait * 900 ? "good" : "not Culvert's, or too soon";
+    return a.protocol == 1 && env.now() - began >= wait * 900 ? "good" : foreign().message;
   };
 
   const tests: [string, () => Promise<string>][] = [

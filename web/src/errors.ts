@@ -28,6 +28,9 @@ export const none = () => {};
 export const asError = (e: any): CulvertError =>
   e instanceof CulvertError ? e : new CulvertError("network", (e && e.message) || "no answer");
 
+/** The client itself refuses, and would again; the code says why. */
+export const refusal = (code: string) => new CulvertError(code, code, { final: true });
+
 /** What JSON says, undefined where it is none. */
 export function parse(text: any): any {
   try {

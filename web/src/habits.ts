@@ -10,8 +10,8 @@ const near = (a: number, b: number, by: number) => Math.abs(a - b) <= by * Math.
 
 /**
  * What this network does to connections, learned from how they end. Remembered are: "bad NAME" (1: it failed here),
- * "form" (1 + the form of stream that worked), "heartbeat" (seconds to ask for), "life KIND" (milliseconds after which
- * something on the way strikes) and "wait" (the longest wait of a poll in seconds).
+ * "heartbeat" (seconds to ask for), "life KIND" (milliseconds after which something on the way strikes) and "wait" (the
+ * longest wait of a poll in seconds).
  */
 export class Habits extends Memory {
   private last: { [name: string]: { age: number; idle: number } } = {};

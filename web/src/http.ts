@@ -21,8 +21,6 @@ export class Http {
   hedged = -1e9;
 
   private flying = new Set<AbortController>();
-  private nonce: string;
-  private count = 0;
   private known?: Promise<string>;
   /** Authorization is for our own origin, where it needs no preflight, until something on the way removes it. */
   private inURL: boolean;
@@ -31,7 +29,6 @@ export class Http {
     const u = new URL(url, pageURL);
     this.base = u.origin + u.pathname.replace(/\/+$/, "");
     this.inURL = !!pageOrigin && pageOrigin != u.origin;
-    this.nonce = unique(env).slice(0, 6);
   }
 
   /** How long an answer may take beyond what it has to. */
@@ -76,8 +73,8 @@ export class Http {
     const headers: { [name: string]: string } = {};
     if (accept) headers.Accept = accept;
     if (token && !this.inURL) headers.Authorization = "Bearer " + token;
-    // A number that is never the same keeps caches and collapsing proxies off.
-    const own = params({ n: this.nonce + ++this.count, token: (this.inURL && token) || null });
+    // A text that is never the same keeps caches and collapsing proxies off.
+    const own = params({ n: unique(this.env).slice(0, 9), token: (this.inURL && token) || null });
     const res = await this.env.fetch(this.base + path + "?" + query + (query && "&") + own, { method: body == null ? "GET" : "POST", headers, body, signal });
     if (res.status != 401 || again || typeof this.options.token != "function") return res;
     // Another token, which somebody else may have asked for already.

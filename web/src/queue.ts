@@ -1,7 +1,7 @@
 import type * as api from "./api";
 import { afterStatus } from "./codes";
 import { unique } from "./env";
-import { CulvertError, foreign, none, told } from "./errors";
+import { CulvertError, foreign, none, refusal, told } from "./errors";
 import type { Http } from "./http";
 import { Timers, backoff } from "./timer";
 
@@ -46,31 +46,27 @@ export class Queue {
   private attempt = 0;
   /** Messages of the next batch: half as many when one was refused, until it is the one message that is; then more again. */
   private most = batchMessages;
-  private count = 0;
-  private prefix: string;
   /** Why nothing is taken. */
   stopped?: CulvertError;
   private timers: Timers;
 
   constructor(private sender: Sender, private http: Http, private bounds: NonNullable<api.Options["queue"]>) {
     this.timers = new Timers(http.env);
-    this.prefix = unique(http.env) + ".";
   }
 
   add(room: string, value: unknown, o: api.PublishOptions = {}): Promise<api.Published> {
     const added = new Promise<api.Published>((ok, no) => {
-      const refuse = (code: string, message: string) => no(new CulvertError(code, message, { final: true }));
       if (this.stopped) return no(this.stopped);
       let data: string | undefined;
       try {
         data = JSON.stringify(value);
       } catch (e) {}
-      if (data === undefined) return refuse("bad_json", "not JSON");
+      if (data === undefined) return no(refusal("bad_json"));
       const { messages = 1000, bytes = 1 << 20 } = this.bounds;
-      if (data.length > messageBytes) return refuse("message_too_large", "too large");
+      if (data.length > messageBytes) return no(refusal("message_too_large"));
       if (this.items.length >= messages || this.items.reduce((sum, item) => sum + item.text.length, data.length) > bytes)
-        return refuse("queue_full", "too much waits");
-      const key = o.key == null ? this.prefix + ++this.count : String(o.key);
+        return no(refusal("queue_full"));
+      const key = o.key == null ? unique(this.http.env) : String(o.key);
       const head = JSON.stringify({ room, key, ephemeral: o.ephemeral ? true : undefined });
       this.items.push({ text: head.slice(0, -1) + ',"data":' + data + "}", ok, no });
     });

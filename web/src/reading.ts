@@ -3,7 +3,7 @@ import type { Reconnect } from "./codes";
 import { Place, parseCursor } from "./cursor";
 import { Emitter } from "./emitter";
 import { Env, environment, params, unique } from "./env";
-import { CulvertError, asError, foreign, none, told } from "./errors";
+import { CulvertError, asError, foreign, none, refusal, told } from "./errors";
 import { Habits } from "./habits";
 import { Http } from "./http";
 import type { Envelope, Owner, Pipe } from "./pipe";
@@ -80,9 +80,8 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
   // Rooms
 
   room(name: string, options: api.RoomOptions = {}): Room {
-    if (!/^(?!\.\.?$)[\w.~:@-]{1,200}$/.test(name))
-      throw new CulvertError("bad_room", "a room is 1-200 of A-Za-z0-9._~:@-", { final: true });
-    if (this.state == "closed") throw new CulvertError("closed", "closed");
+    if (!/^(?!\.\.?$)[\w.~:@-]{1,200}$/.test(name)) throw refusal("bad_room");
+    if (this.state == "closed") throw refusal("closed");
     let room = this.rooms.get(name);
     if (!room) {
       room = new Room(this, name, options);

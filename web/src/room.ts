@@ -1,7 +1,7 @@
 import type * as api from "./api";
 import { Place, after, parseCursor, parsePlace, same } from "./cursor";
 import { params } from "./env";
-import { CulvertError } from "./errors";
+import { CulvertError, refusal } from "./errors";
 import { Emitter } from "./emitter";
 import type { Http } from "./http";
 import type { Envelope } from "./pipe";
@@ -40,7 +40,7 @@ export class Room extends Emitter implements api.Room {
     const places = parseCursor(text);
     this.place = parsePlace(text) || places.get(name);
     // A place that is not understood is never taken for now; one of other rooms alone says nothing of this one.
-    if (!this.place && !places.size) throw new CulvertError("bad_cursor", "not a cursor of this room", { final: true });
+    if (!this.place && !places.size) throw refusal("bad_cursor");
   }
 
   get cursor() {
@@ -132,7 +132,7 @@ export class Room extends Emitter implements api.Room {
       wake();
     };
     const add = (value: any) => {
-      if (pile.push(value) > pileLimit) finish(new CulvertError("iterator_full", "not read"));
+      if (pile.push(value) > pileLimit) finish(refusal("iterator_full"));
       wake();
     };
     const undo = over ? [] : [this.on("message", add), this.on("gap", add)];
