@@ -92,12 +92,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	defer cancel()
 	if s.client, err = s.connect(ctx); err != nil {
 		s.conns.close()
-		return nil, fmt.Errorf("redis: cannot use %s: %w", addr, err)
+		return nil, fmt.Errorf("redis: cannot use %s: %w%s", addr, err, addr.hint(err))
 	}
 	if err := s.greet(ctx); err != nil {
 		s.conns.close()
 		s.client.Close()
-		return nil, fmt.Errorf("redis: cannot use %s: %w", addr, err)
+		return nil, fmt.Errorf("redis: cannot use %s: %w%s", addr, err, addr.hint(err))
 	}
 	s.watch = newWatch(s)
 	return s, nil

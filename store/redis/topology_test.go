@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -238,13 +240,30 @@ func TestTLS(t *testing.T) {
 	}
 	cert, private := write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", pkcs)
 	port := freePort(t)
-	startServer(t, "--tls-port", fmt.Sprint(port), "--tls-cert-file", cert, "--tls-key-file", private,
+	plain := startServer(t, "--tls-port", fmt.Sprint(port), "--tls-cert-file", cert, "--tls-key-file", private,
 		"--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
 	url := fmt.Sprintf("rediss://127.0.0.1:%d", port)
 
 	if s, err := redis.Open(t.Context(), redis.Options{URL: url}); err == nil {
 		s.Close()
 		t.Error("an unknown certificate is accepted")
+	}
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	// Who mistakes one kind of port for the other is told.
+	for url, want := range map[string]string{
+		"rediss://" + plain.addr():                        "redis:// is for a port that does not",
+		fmt.Sprintf("redis://127.0.0.1:%d", port):         "rediss:// is for a port that does",
+		"rediss://" + other.Listener.Addr().String():      "redis:// is for a port that does not",
+		fmt.Sprintf("rediss://127.0.0.1:%d", freePort(t)): "refused",
+	} {
+		s, err := redis.Open(t.Context(), redis.Options{URL: url, DialTimeout: time.Second})
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || want == "refused" && strings.Contains(err.Error(), "TLS there") {
+			t.Errorf("%s: %v", url, err)
+		}
 	}
 	roots := x509.NewCertPool()
 	parsed, _ := x509.ParseCertificate(der)
