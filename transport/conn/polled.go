@@ -16,6 +16,9 @@ type Polled struct {
 	mu     sync.Mutex
 	reg    *poller.Conn // guarded by mu; nil until it is read
 	closed bool         // guarded by mu
+	// What the handler asked for before reg was known here: calls of it may begin
+	// before that.
+	resumed, released bool // guarded by mu
 }
 
 // Init takes over nc; gone is called when the connection is closed.
@@ -25,6 +28,9 @@ func (p *Polled) Init(nc net.Conn, gone func()) {
 
 // Poll begins to read. Where that fails the connection is closed.
 func (p *Polled) Poll(pl *poller.Poller, h poller.Handler) error {
+	p.mu.Lock()
+	p.resumed = false
+	p.mu.Unlock()
 	reg, err := pl.Add(p.nc, h)
 	if err != nil {
 		p.Close()
@@ -32,10 +38,15 @@ func (p *Polled) Poll(pl *poller.Poller, h poller.Handler) error {
 	}
 	p.mu.Lock()
 	p.reg = reg
-	closed := p.closed
+	closed, resumed, released := p.closed, p.resumed, p.released
 	p.mu.Unlock()
-	if closed { // meanwhile
+	switch { // meanwhile
+	case released:
+		reg.Release()
+	case closed:
 		reg.Stop()
+	case resumed:
+		reg.Resume()
 	}
 	return nil
 }
@@ -44,6 +55,7 @@ func (p *Polled) Poll(pl *poller.Poller, h poller.Handler) error {
 func (p *Polled) Resume() {
 	p.mu.Lock()
 	reg, closed := p.reg, p.closed
+	p.resumed = p.resumed || reg == nil
 	p.mu.Unlock()
 	if reg != nil && !closed {
 		reg.Resume()
@@ -57,6 +69,7 @@ func (p *Polled) Release() bool {
 	p.mu.Lock()
 	first, reg := !p.closed, p.reg
 	p.closed = true
+	p.released = p.released || first
 	p.mu.Unlock()
 	if first {
 		if reg != nil {
