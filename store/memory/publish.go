@@ -11,6 +11,9 @@ import (
 // hold of a shard's lock: some 100 microseconds.
 const maxPerHold = 256
 
+// Prompt implements hub.Prompt: all is in memory, and no lock is held for long.
+func (s *Store) Prompt() {}
+
 // Publish implements hub.Store. Messages keep the slices and strings they were
 // made of: the caller must not change Data afterwards.
 func (s *Store) Publish(ctx context.Context, batch []hub.Publish) []hub.Result {

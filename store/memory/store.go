@@ -48,7 +48,10 @@ type Store struct {
 	shards              [shardCount]shard
 }
 
-var _ hub.Store = (*Store)(nil)
+var (
+	_ hub.Store  = (*Store)(nil)
+	_ hub.Prompt = (*Store)(nil)
+)
 
 // New makes a Store and starts its janitor; Close ends it.
 func New(o Options) (*Store, error) {
