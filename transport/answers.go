@@ -237,6 +237,6 @@ func (s *Server) readyz(c *gin.Context) {
 	if e.HTTPStatus() < http.StatusInternalServerError {
 		e = codes.New(codes.StoreUnavailable, "the store did not answer in time")
 	}
-	s.faults.note(c.Request, e, err)
+	s.faults.note(c.Request.Method, c.Request.URL.Path, e, err)
 	e.WriteHTTP(c.Writer)
 }

@@ -51,7 +51,8 @@ type Options struct {
 	Pages func(w http.ResponseWriter, r *http.Request) bool
 
 	// Poller waits for the clients of polls, so that a poll that waits costs no
-	// goroutine. Nil: each has one.
+	// goroutine. Nil: each has one, and publishes are all read by the HTTP server;
+	// see ConnContext.
 	Poller *poller.Poller
 	// Tuning bounds what such a connection holds in the kernel.
 	Tuning conn.Tuning

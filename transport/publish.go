@@ -35,11 +35,30 @@ func (s *Server) giveScratch(sc *scratch) {
 func (s *Server) publishOne(c *gin.Context) {
 	sc := s.takeScratch()
 	defer s.giveScratch(sc)
-	batch := sc.batch[:]
+	r, batch := c.Request, sc.batch[:]
 	if e := s.parsePublish(c, sc, &batch[0]); e != nil {
 		e.WriteHTTP(c.Writer)
 		return
 	}
+	status, body, e := s.publish(batch, sc.answer[:0])
+	if e != nil {
+		e.WriteHTTP(c.Writer)
+		return
+	}
+	sc.answer = body
+	if s.poll.TakesOver(r) {
+		h := c.Writer.Header()
+		h["Content-Type"], h["Cache-Control"] = typeJSON, noStore
+		s.handOver(c, func(w http.ResponseWriter, r *http.Request) { s.poll.Published(w, r, status, body) })
+		return
+	}
+	writePublished(c.Writer, status, body)
+	s.poll.Learned(c.Writer, isJSON(r))
+}
+
+// publish publishes the one message of a batch, and appends the body of the
+// answer to dst.
+func (s *Server) publish(batch []hub.Publish, dst []byte) (status int, answer []byte, e *codes.Error) {
 	// A client that goes away does not stop its publish half-way: it will want
 	// to know what became of it.
 	ctx := newDeadline(s.o.PublishTimeout)
@@ -47,52 +66,59 @@ func (s *Server) publishOne(c *gin.Context) {
 	ctx.end()
 	if result.Err != nil {
 		e := publish.Failed(result.Err, batch[0].Key)
-		s.faults.note(c.Request, e, result.Err)
-		e.WriteHTTP(c.Writer)
-		return
+		s.faults.note(http.MethodPost, "/rooms/"+batch[0].Room, e, result.Err)
+		return 0, dst, e
 	}
-	sc.answer = append(sc.answer[:0], '{')
-	sc.answer = wire.AppendPublished(sc.answer, batch[0].Room, batch[0].ID, result)
-	sc.answer = append(sc.answer, '}', '\n')
-	writePublished(c.Writer, publish.Status(result), sc.answer)
+	dst = append(dst, '{')
+	dst = wire.AppendPublished(dst, batch[0].Room, batch[0].ID, result)
+	return publish.Status(result), append(dst, '}', '\n'), nil
 }
 
 // parsePublish reads what POST /rooms/{room} wants published.
 func (s *Server) parsePublish(c *gin.Context, sc *scratch, p *hub.Publish) (e *codes.Error) {
 	r := c.Request
-	p.Room = c.Param("rooms")
-	if err := hub.ValidateRoom(p.Room); err != nil {
-		return codes.From(err)
-	}
-	var given bool
-	if query := r.URL.RawQuery; query != "" {
-		if p.Key, given, e = read.Lookup(query, "key"); e != nil {
-			return e
-		}
-		if p.Ephemeral, e = read.LookupSwitch(query, "ephemeral"); e != nil {
-			return e
-		}
-	}
+	o := publish.One{Room: c.Param("rooms"), Query: r.URL.RawQuery}
 	if keys := r.Header["Idempotency-Key"]; len(keys) > 0 {
-		p.Key, given = keys[0], true
+		o.Key, o.Keyed = keys[0], true
 	}
-	if given {
-		if e := publish.CheckKey(p.Key); e != nil {
-			return e
-		}
+	keyed, e := publish.ParseOne(p, o)
+	if e != nil {
+		return e
 	}
 	body, e := read.Body(r, sc.body, s.o.Publishing.Message, codes.MessageTooLarge)
 	if e != nil {
 		return e
 	}
 	sc.body = body
-	if p.Data, e = publish.Data(body, isJSON(r)); e != nil {
-		return e
+	return publish.ParseBody(p, body, isJSON(r), keyed)
+}
+
+// plainPublisher is the server as poll.Publisher.
+type plainPublisher struct {
+	*Server
+	prompt bool
+}
+
+// Prompt implements poll.Publisher.
+func (s plainPublisher) Prompt() bool { return s.prompt }
+
+// PublishPlain implements poll.Publisher: it is publishOne without a request.
+func (s plainPublisher) PublishPlain(o publish.One, body []byte, strict bool, dst []byte) (status int, answer []byte, e *codes.Error, ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.notePanic(http.MethodPost, "/rooms/"+o.Room, p)
+			answer, e, ok = dst, codes.New(codes.Internal, "internal error"), true
+		}
+	}()
+	sc := s.takeScratch()
+	defer s.giveScratch(sc)
+	batch := sc.batch[:]
+	keyed, e := publish.ParseOne(&batch[0], o)
+	if e != nil || len(body) > s.o.Publishing.Message || publish.ParseBody(&batch[0], body, strict, keyed) != nil {
+		return 0, dst, nil, false // the handler says what is wrong
 	}
-	if given {
-		p.Fingerprint = hub.FingerprintOf(p.Data, p.Ephemeral)
-	}
-	return nil
+	status, answer, e = s.publish(batch, dst)
+	return status, answer, e, true
 }
 
 func isJSON(r *http.Request) bool {
@@ -123,7 +149,7 @@ func (s *Server) publishMany(c *gin.Context) {
 	ctx := newDeadline(s.o.PublishTimeout)
 	defer ctx.end()
 	if fault := b.Run(ctx, s.hub); fault != nil {
-		s.faults.note(c.Request, codes.From(fault), fault)
+		s.faults.note(c.Request.Method, c.Request.URL.Path, codes.From(fault), fault)
 	}
 	sc.answer = append(sc.answer[:0], '{')
 	sc.answer = b.AppendResults(sc.answer)

@@ -134,7 +134,7 @@ func (s *Server) passOn(c *gin.Context, serve func(w http.ResponseWriter, r *htt
 		if p := recover(); p != nil {
 			// How much of an answer is out is not known here.
 			if p != http.ErrAbortHandler {
-				s.notePanic(c.Request, p)
+				s.notePanic(c.Request.Method, c.Request.URL.Path, p)
 			}
 			panic(http.ErrAbortHandler)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -78,21 +79,35 @@ func New(h Hub, t Transports, o Options) (*Server, error) {
 	o = o.withDefaults()
 	s := &Server{
 		hub: h, t: t, o: o,
-		poll:   poll.New(h, poll.Options{Bytes: o.PollBytes, Logger: o.Logger, Poller: o.Poller, Tuning: o.Tuning, Reading: o.Reading}),
 		allow:  newOriginSet(o),
 		faults: newFaultLog(o.Logger),
 	}
+	prompt, ok := h.(interface{ PublishesPromptly() bool })
+	s.poll = poll.New(h, poll.Options{
+		Bytes: o.PollBytes, Logger: o.Logger, Poller: o.Poller, Tuning: o.Tuning, Reading: o.Reading,
+		Publisher: plainPublisher{s, ok && prompt.PublishesPromptly()},
+	})
 	s.scratch.New = func() any { return new(scratch) }
 	var err error
 	s.engine, err = s.routes()
 	return s, err
 }
 
-// Parked is the number of connections of polls that the HTTP server does not
-// have any more.
+// Parked is the number of connections, of polls and of publishers, that the HTTP
+// server does not have any more.
 func (s *Server) Parked() int { return s.poll.Parked() }
 
-// Close closes the connections of polls, after the hub and the HTTP server have
+// ConnContext is for the field of that name of the http.Server. Without it
+// connections are not taken over for their publishes.
+func (s *Server) ConnContext(ctx context.Context, nc net.Conn) context.Context {
+	return s.poll.ConnContext(ctx, nc)
+}
+
+// Drain waits until the publishes under way on connections that were taken over
+// have been answered, or ctx ends; none follow on them.
+func (s *Server) Drain(ctx context.Context) error { return s.poll.Drain(ctx) }
+
+// Close closes the connections that were taken over, after the hub and the HTTP server have
 // been closed.
 func (s *Server) Close() { s.poll.Close() }
 
@@ -211,7 +226,7 @@ func (s *Server) recover(c *gin.Context) {
 		if p == http.ErrAbortHandler {
 			panic(p)
 		}
-		s.notePanic(c.Request, p)
+		s.notePanic(c.Request.Method, c.Request.URL.Path, p)
 		if c.Writer.Written() {
 			// Part of an answer is out: only a broken connection tells the truth.
 			panic(http.ErrAbortHandler)
@@ -221,14 +236,14 @@ func (s *Server) recover(c *gin.Context) {
 	c.Next()
 }
 
-func (s *Server) notePanic(r *http.Request, p any) {
-	s.o.Logger.Error("panic in a handler", "panic", fmt.Sprint(p), "method", r.Method, "path", r.URL.Path, "stack", string(debug.Stack()))
+func (s *Server) notePanic(method, path string, p any) {
+	s.o.Logger.Error("panic in a handler", "panic", fmt.Sprint(p), "method", method, "path", path, "stack", string(debug.Stack()))
 }
 
 // fail answers with an error. Where it is the server's own fault, err is logged.
 func (s *Server) fail(c *gin.Context, err error) {
 	e := codes.From(err)
-	s.faults.note(c.Request, e, err)
+	s.faults.note(c.Request.Method, c.Request.URL.Path, e, err)
 	e.WriteHTTP(c.Writer)
 }
 
@@ -251,7 +266,7 @@ func newFaultLog(logger *slog.Logger) *faultLog {
 	return &faultLog{logger: logger, codes: make(map[codes.Code]*faultCount)}
 }
 
-func (l *faultLog) note(r *http.Request, e *codes.Error, err error) {
+func (l *faultLog) note(method, path string, e *codes.Error, err error) {
 	if !e.Faulty() {
 		return
 	}
@@ -270,5 +285,5 @@ func (l *faultLog) note(r *http.Request, e *codes.Error, err error) {
 	skipped := f.skipped
 	f.logged, f.skipped = now, 0
 	l.mu.Unlock()
-	l.logger.Warn("request failed", "code", string(e.Code), "error", err, "method", r.Method, "path", r.URL.Path, "more", skipped)
+	l.logger.Warn("request failed", "code", string(e.Code), "error", err, "method", method, "path", path, "more", skipped)
 }

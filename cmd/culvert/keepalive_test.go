@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -100,6 +101,74 @@ func TestPollsKeepAlive(t *testing.T) {
 		t.Errorf("it took %d connections", connections)
 	}
 	noneHijacked(t, s)
+}
+
+// TestPublishesKeepAlive: Go's client publishes and asks for other things on one
+// connection, although those that publish again and again are taken from the
+// HTTP server; they count as connections all the same.
+func TestPublishesKeepAlive(t *testing.T) {
+	s := startServe(t, "--max-connections", "3")
+	transport := &http.Transport{MaxConnsPerHost: 1}
+	client := &http.Client{Transport: transport, Timeout: patience}
+	connections := 0
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+		if !c.Reused {
+			connections++
+		}
+	}})
+	do := func(method, path, body string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(b)
+	}
+	for i := range 60 {
+		if status, text := do("POST", "/rooms/lobby", fmt.Sprint(i)); status != 201 || !strings.Contains(text, fmt.Sprintf(`"offset":%d,`, i+1)) {
+			t.Fatalf("publish %d: %d %s", i, status, text)
+		}
+		switch i % 15 {
+		case 4:
+			if _, text := do("GET", "/rooms/lobby/history?limit=1", ""); !strings.Contains(text, fmt.Sprintf(`"data":%d}`, i)) {
+				t.Errorf("round %d: %s", i, text)
+			}
+		case 9:
+			do("POST", "/publish", `{"room":"other","data":1}`)
+		case 14:
+			do("POST", "/rooms/lobby/poll?wait=0", "")
+		}
+	}
+	if connections != 1 {
+		t.Errorf("it took %d connections", connections)
+	}
+	const publish = "POST /rooms/lobby HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1"
+	for range 2 {
+		c := send(t, s.url, publish)
+		r := bufio.NewReader(c)
+		for range 5 {
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil || resp.StatusCode != 201 {
+				t.Fatal(resp, err)
+			}
+			io.Copy(io.Discard, resp.Body)
+			io.WriteString(c, publish)
+		}
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(send(t, s.url, publish)), nil)
+	if err != nil || resp.StatusCode != 503 {
+		t.Errorf("the fourth connection: %v %v", resp, err)
+	}
+	transport.CloseIdleConnections()
 }
 
 // TestPollsKeepAliveWithCurl: the same of curl, which is not so patient with

@@ -75,6 +75,7 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 	srv := server.New(listeners, server.Options{
 		Handler: n.handler, Logger: logger,
 		MaxConnections: o.maxConnections,
+		ConnContext:    n.handler.ConnContext,
 		TakenOver:      n.takenOver,
 		TLS:            secure,
 		Tuning:         o.connectionTuning(secure != nil),
@@ -203,7 +204,7 @@ func (o *serveOptions) drain(n *node, srv *server.Server, logger *slog.Logger) {
 	defer cancel()
 	stopped := make(chan error, 1)
 	go func() { stopped <- srv.Shutdown(ctx) }()
-	err := errors.Join(n.hub.Drain(ctx, o.reconnectSpread), <-stopped)
+	err := errors.Join(n.hub.Drain(ctx, o.reconnectSpread), n.handler.Drain(ctx), <-stopped)
 	if err != nil { // a client that did not let go is no failure of ours
 		logger.Warn("not everything had ended in time and was cut off", "timeout", o.drainTimeout)
 	}

@@ -23,6 +23,7 @@ type answer struct {
 	status int
 	body   []byte
 	taken  bool   // the poll waits: the answer comes later
+	last   bool   // the connection ends behind it
 	decide string // the head of a plain request, to be remembered if it comes to Serve
 }
 
@@ -67,18 +68,27 @@ func (w *answer) take() *parked {
 	return w.c
 }
 
-// append appends the answer as it goes out.
+// append appends the answer as it goes out, which is as the HTTP server writes
+// it.
 func (w *answer) append(dst []byte) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(w.status), 10)
 	dst = append(dst, ' ')
 	dst = append(dst, http.StatusText(w.status)...)
 	dst = append(dst, "\r\n"...)
-	w.header.Set("Content-Length", strconv.Itoa(len(w.body)))
-	w.header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	head := bytes.NewBuffer(dst)
 	w.header.Write(head)
 	dst = append(head.Bytes(), w.extra...)
+	dst = time.Now().UTC().AppendFormat(append(dst, "Date: "...), http.TimeFormat)
+	dst = append(dst, "\r\n"...)
+	if w.header.Get("Content-Length") == "" {
+		dst = append(dst, "Content-Length: "...)
+		dst = strconv.AppendInt(dst, int64(len(w.body)), 10)
+		dst = append(dst, "\r\n"...)
+	}
+	if w.last {
+		dst = append(dst, "Connection: close\r\n"...)
+	}
 	dst = append(dst, "\r\n"...)
 	return append(dst, w.body...)
 }
@@ -146,6 +156,7 @@ func (p *Handler) dateLine(now time.Time) []byte {
 type prefixed struct {
 	net.Conn
 	prefix []byte
+	need   int // publishes before it is taken over again
 }
 
 func (c *prefixed) Read(p []byte) (int, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -22,9 +23,6 @@ type Parker interface {
 }
 
 const (
-	// idleTimeout is how long a connection is kept for its next poll: as long
-	// as the HTTP server keeps one.
-	idleTimeout = 75 * time.Second
 	// writeTimeout bounds the writing of an answer that the connection did
 	// not take at once.
 	writeTimeout = 30 * time.Second
@@ -45,8 +43,9 @@ const (
 )
 
 // parked is a connection that was taken over from the HTTP server because its
-// poll has to wait. Polls that follow on it are read here; any other request
-// goes back to the HTTP server, with the connection.
+// poll has to wait, or because it publishes again and again. Polls and publishes
+// that follow on it are read here; any other request goes back to the HTTP
+// server, with the connection.
 type parked struct {
 	conn.Polled
 	h    *Handler  // set once
@@ -57,9 +56,17 @@ type parked struct {
 	ticking bool            // guarded by mu; idle runs
 	sub     *hub.Subscriber // guarded by mu; the poll that waits
 	early   int             // guarded by mu; bytes that came while it waited
-	next    []byte          // guarded by mu; a request that came while the answer was written
+	next    []byte          // guarded by mu; a request that came while the answer was written, or a part of one
 	idle    *time.Timer     // guarded by mu
-	since   time.Duration   // guarded by mu; the last answer, on the clock of began
+	since   time.Duration   // guarded by mu; the last answer, or the beginning of next, on the clock of began
+
+	patience time.Duration // guarded by mu; from since on, while idle
+
+	// owned by who serves a request
+	parts int8 // of which it has come so far
+
+	reads *poller.Poller // set before it is read
+	need  int            // publishes before it is taken over again, once it was given back; set before it is read
 
 	// of the poll that waits, set before it does
 	header []byte // lines that the answer has besides its own
@@ -79,7 +86,7 @@ func (p *Handler) servePark(w http.ResponseWriter, r *http.Request, q read.Reque
 	again := answerOf(w)
 	var lines []byte
 	if again != nil && again.decide != "" {
-		lines = again.c.back.heads.remember(again.decide, headerLines(w)).lines
+		lines = again.c.back.heads.remember(again.decide, head{lines: headerLines(w)}).lines
 	}
 	var c *parked
 	park := func() (hub.Waiter, error) {
@@ -118,7 +125,10 @@ func headerLines(w http.ResponseWriter) []byte {
 }
 
 func (p *Handler) newParked(r *http.Request, nc net.Conn) *parked {
-	c := &parked{h: p}
+	c := &parked{h: p, reads: p.o.Poller, patience: idleTimeout}
+	if k, ok := r.Context().Value(keptKey{}).(*kept); ok {
+		c.need = k.need
+	}
 	c.Init(nc, func() { p.forget(c) })
 	c.Tune(p.o.Tuning)
 	p.remember(c, r.Context().Value(http.ServerContextKey).(*http.Server))
@@ -134,57 +144,14 @@ func (c *parked) waits(sub *hub.Subscriber) {
 	if c.state == parkWaiting { // else it has been answered already
 		c.sub = sub
 	}
-	if first {
-		c.idle, c.ticking = time.AfterFunc(idleTimeout, c.tick), true
-	}
 	c.mu.Unlock()
 	if gone {
 		sub.End(hub.End{})
 		return
 	}
 	if first {
-		c.Poll(c.h.o.Poller, c)
-	}
-}
-
-// began is when the clock of parked.since began.
-var began = time.Now()
-
-// restLocked begins the wait for the next request. The timer is not set anew
-// for each: it looks when it strikes.
-func (c *parked) restLocked() {
-	c.state = parkIdle
-	c.since = time.Since(began)
-	if !c.ticking && c.idle != nil {
-		c.ticking = true
-		c.idle.Reset(idleTimeout)
-	}
-}
-
-// tick closes a connection on which no further poll came.
-func (c *parked) tick() {
-	c.mu.Lock()
-	left := idleTimeout - (time.Since(began) - c.since)
-	switch {
-	case c.state != parkIdle:
-		c.ticking = false
-	case left > 0:
-		c.idle.Reset(left)
-	default:
-		c.mu.Unlock()
-		c.shut()
-		return
-	}
-	c.mu.Unlock()
-}
-
-// expire closes a connection on which no poll waits.
-func (c *parked) expire() {
-	c.mu.Lock()
-	idle := c.state == parkIdle
-	c.mu.Unlock()
-	if idle {
-		c.shut()
+		c.startTimer()
+		c.Poll(c.reads, c)
 	}
 }
 
@@ -252,12 +219,9 @@ func (c *parked) Answer(res hub.PollResult, err error) {
 }
 
 func (c *parked) writeOn(rest []byte, last bool) {
-	c.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if _, err := c.Write(rest); err != nil {
-		c.shut()
+	if !c.writeAll(rest) {
 		return
 	}
-	c.SetWriteDeadline(time.Time{})
 	if last || c.h.closing.Load() {
 		c.leave()
 		return
@@ -275,7 +239,7 @@ func (c *parked) writeOn(rest []byte, last bool) {
 	}
 	c.mu.Unlock()
 	if next != nil {
-		c.serve(next, "")
+		c.work(next)
 	}
 }
 
@@ -290,8 +254,12 @@ func (c *parked) Data(_ *poller.Conn, b []byte) (more bool) {
 	c.mu.Lock()
 	switch c.state {
 	case parkIdle:
-		c.state = parkServing
+		part := c.next
+		c.state, c.next = parkServing, nil
 		c.mu.Unlock()
+		if part != nil {
+			b = append(part, b...)
+		}
 		return c.request(b)
 	case parkWriting:
 		c.next = bytes.Clone(b)
@@ -303,5 +271,18 @@ func (c *parked) Data(_ *poller.Conn, b []byte) (more bool) {
 	return more
 }
 
-// Closed implements poller.Handler.
-func (c *parked) Closed(*poller.Conn, error) { c.shut() }
+// Closed implements poller.Handler. What a request that ended early is
+// answered is the HTTP server's affair.
+func (c *parked) Closed(_ *poller.Conn, err error) {
+	c.mu.Lock()
+	part := c.next
+	// Of less than four bytes it says nothing.
+	if c.state != parkIdle || len(part) < 4 || err != io.EOF {
+		c.mu.Unlock()
+		c.shut()
+		return
+	}
+	c.next, c.state = nil, parkServing
+	c.mu.Unlock()
+	c.h.work(func() { c.handBack(part) })
+}

@@ -2,6 +2,7 @@ package poll
 
 import (
 	"bytes"
+	"net/http"
 	"sync"
 )
 
@@ -139,17 +140,22 @@ func kindOf(line []byte) lineKind {
 	return lineDecides
 }
 
-// heads remembers of the requests that came to Serve what decided that, and the
-// header lines that the handlers before it had given the answer by then. The
-// next request of which the same decides would come to Serve with the same
-// lines.
+// heads remembers of the requests that came to Serve, or that published, what
+// decided that, and the header lines that the handlers before had given the
+// answer by then. The next request of which the same decides would come there
+// with the same lines.
 type heads struct {
 	mu    sync.RWMutex
 	known map[string]head
 }
 
 // head is what the handlers have decided. It is not changed any more.
-type head struct{ lines []byte }
+type head struct {
+	lines []byte
+	// of publishes
+	header http.Header // the same as lines
+	strict bool        // the body must be JSON
+}
 
 // maxHeads is how many are remembered. Nearly all clients of a page have one,
 // and who makes up others takes no more than this.
@@ -162,15 +168,17 @@ func (h *heads) find(key []byte) (head, bool) {
 	return known, ok
 }
 
-func (h *heads) remember(key string, lines []byte) head {
+// remember keeps what was decided; its lines stay the caller's.
+func (h *heads) remember(key string, decided head) head {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if known, ok := h.known[key]; ok && bytes.Equal(known.lines, lines) {
+	if known, ok := h.known[key]; ok && bytes.Equal(known.lines, decided.lines) && known.strict == decided.strict {
 		return known // shared
 	}
 	if h.known == nil || len(h.known) >= maxHeads {
 		h.known = make(map[string]head)
 	}
-	h.known[key] = head{bytes.Clone(lines)}
-	return h.known[key]
+	decided.lines = bytes.Clone(decided.lines)
+	h.known[key] = decided
+	return decided
 }

@@ -100,14 +100,14 @@ func TestHeadsAreBounded(t *testing.T) {
 	for i := range 10 * maxHeads {
 		key := fmt.Sprint(i)
 		lines := []byte("Vary: Origin\r\n")
-		h.remember(key, lines)
+		h.remember(key, head{lines: lines})
 		lines[0] = 'x' // the caller's
 		if known, ok := h.find([]byte(key)); !ok || string(known.lines) != "Vary: Origin\r\n" || len(h.known) > maxHeads {
 			t.Fatalf("%d: %q %v, %d are known", i, known.lines, ok, len(h.known))
 		}
 	}
-	again := h.remember("x", []byte("a"))
-	if other := h.remember("x", []byte("b")); string(other.lines) != "b" || string(again.lines) != "a" {
+	again := h.remember("x", head{lines: []byte("a")})
+	if other := h.remember("x", head{lines: []byte("b")}); string(other.lines) != "b" || string(again.lines) != "a" {
 		t.Error("a head whose answer has changed keeps the old one")
 	}
 }

@@ -1,5 +1,11 @@
 // Package poll answers long-polls (PROTOCOL.md, section 9): one complete
 // answer to one request, so that every proxy passes it on.
+//
+// A connection whose poll waits, or that publishes again and again, is taken
+// over from the HTTP server, and its next polls and publishes are read and
+// answered here, to the byte as that would. Whatever else comes on it, or is
+// not known to be read alike by everybody, goes back to the HTTP server together
+// with the connection.
 package poll
 
 import (
@@ -32,7 +38,7 @@ type Options struct {
 	// Logger hears of faults. Default: discard.
 	Logger *slog.Logger
 	// Poller waits for the clients of polls that wait. Nil: each has a
-	// goroutine.
+	// goroutine, and no connection is taken over.
 	Poller *poller.Poller
 	// Tuning bounds what a connection holds in the kernel.
 	Tuning conn.Tuning
@@ -43,6 +49,11 @@ type Options struct {
 	// parameters of read.Plain) to one that it has let come to Serve, and only
 	// while Logger does not want to hear of every request.
 	Reading read.Limits
+	// Publisher, where there is one, publishes: connections that come with
+	// publishes again and again are taken over too, where the HTTP server has
+	// ConnContext, and publishes on any that was taken over are carried out
+	// here, under the same conditions as polls are answered.
+	Publisher Publisher
 }
 
 // Handler answers long-polls. Between two polls it knows nothing of a client:
@@ -54,14 +65,19 @@ type Handler struct {
 	buffers sync.Pool // of *[]byte
 
 	running sync.WaitGroup // what goes on, and one more until Close
+	serving serving        // of what goes on, what has to be answered
 	closed  sync.Once
 	closing atomic.Bool
 	date    atomic.Pointer[dateLine]
 
+	headTimeout, bodyTimeout time.Duration // set once
+
 	mu sync.Mutex
 	// guarded by mu
-	parked    map[*parked]struct{}
-	listeners map[*http.Server]*listener
+	parked     map[*parked]struct{}
+	listeners  map[*http.Server]*listener
+	publishers []*poller.Poller // of connections that publish
+	turn       int              // whose turn it is
 }
 
 // maxPooled is the largest buffer that is kept for the next answer.
@@ -79,6 +95,7 @@ func New(h Hub, o Options) *Handler {
 	}
 	p := &Handler{hub: h, o: o, parked: make(map[*parked]struct{}), listeners: make(map[*http.Server]*listener)}
 	p.parker, _ = h.(Parker)
+	p.headTimeout, p.bodyTimeout = headTimeout, bodyTimeout
 	p.buffers.New = func() any { return new([]byte) }
 	p.running.Add(1)
 	return p
@@ -208,6 +225,12 @@ func (p *Handler) Close() {
 	}
 	p.closed.Do(p.running.Done)
 	p.running.Wait()
+	p.mu.Lock()
+	publishers := p.publishers
+	p.mu.Unlock()
+	for _, pl := range publishers {
+		pl.Close()
+	}
 }
 
 // appendAnswer appends the body of an answer. In the bare form the messages are

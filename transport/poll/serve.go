@@ -5,11 +5,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/culvertd/culvert/transport/read"
 )
@@ -17,6 +17,9 @@ import (
 // request takes the request that has come, on the poller's goroutine: at once
 // where that is possible.
 func (c *parked) request(b []byte) (more bool) {
+	if b[0] == 'P' && c.h.o.Publisher != nil {
+		return c.posts(b)
+	}
 	decide := ""
 	if !c.h.o.Logger.Enabled(context.Background(), slog.LevelDebug) { // else the handler tells of each
 		var buf [maxHead]byte
@@ -67,15 +70,44 @@ func (c *parked) from(expected, state parkState) bool {
 	return true
 }
 
-// serve serves the request that has come. Reading is paused. decide is what the
-// request would be known by, if it is a plain one.
+// serve serves the request that has come, if it may be a poll. Reading is
+// paused. decide is what the request would be known by, if it is a plain one.
 func (c *parked) serve(request []byte, decide string) {
 	r := c.parse(request)
 	if r == nil {
 		c.handBack(request)
 		return
 	}
+	if c.handle(r, decide) {
+		c.rest(nil, postWhole)
+		c.Resume()
+	}
+}
+
+// handle has the HTTP server's handler serve a request. Where it is false, the
+// connection waits for an answer, or is gone.
+func (c *parked) handle(r *http.Request, decide string) bool {
 	w := &answer{c: c, header: make(http.Header, 4), status: http.StatusOK, decide: decide}
+	if !c.run(w, r) {
+		return false
+	}
+	if w.taken {
+		c.Resume()
+		return false
+	}
+	w.last = c.h.closing.Load()
+	if !c.writeAll(w.append(nil)) {
+		return false
+	}
+	if w.last || w.header.Get("Connection") == "close" {
+		c.leave()
+		return false
+	}
+	return true
+}
+
+// run runs the HTTP server's handler. Where that panics, the connection ends.
+func (c *parked) run(w *answer, r *http.Request) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			if p != http.ErrAbortHandler {
@@ -85,27 +117,7 @@ func (c *parked) serve(request []byte, decide string) {
 		}
 	}()
 	c.back.server.Handler.ServeHTTP(w, r)
-	if w.taken {
-		c.Resume()
-		return
-	}
-	dst := w.append(nil)
-	c.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if _, err := c.Write(dst); err != nil {
-		c.shut()
-		return
-	}
-	c.SetWriteDeadline(time.Time{})
-	if c.h.closing.Load() || w.header.Get("Connection") == "close" {
-		c.leave()
-		return
-	}
-	c.mu.Lock()
-	if c.state == parkServing {
-		c.restLocked()
-	}
-	c.mu.Unlock()
-	c.Resume()
+	return true
 }
 
 // refused are words in a request's head with which it is not one that is
@@ -128,13 +140,40 @@ func (c *parked) parse(request []byte) *http.Request {
 			return nil
 		}
 	}
-	r, err := http.ReadRequest(bufio.NewReaderSize(bytes.NewReader(request), 512))
-	if err != nil || !r.ProtoAtLeast(1, 1) || r.Host == "" || r.Close || !isPoll(r.URL.Path) {
+	r := c.read(bytes.NewReader(request), lower)
+	if r == nil || !isPoll(r.URL.Path) {
 		return nil // net/http knows what to answer
+	}
+	return r
+}
+
+// parsePost reads a publish for the handler: one that is whole, or has a body
+// that goes on with behind.
+func (c *parked) parsePost(request []byte, behind io.Reader) *http.Request {
+	head, _, _ := bytes.Cut(request, []byte("\r\n\r\n"))
+	return c.read(io.MultiReader(bytes.NewReader(request), behind), bytes.ToLower(head))
+}
+
+// read reads a request, nil for one that the HTTP server would refuse. lower is
+// its head in lower case.
+func (c *parked) read(from io.Reader, lower []byte) *http.Request {
+	r, err := http.ReadRequest(bufio.NewReaderSize(from, 512))
+	if err != nil || !r.ProtoAtLeast(1, 1) || r.Close || !plainHost(r.Host) || bytes.Count(lower, []byte("\r\nhost:")) != 1 {
+		return nil
 	}
 	r.RemoteAddr = c.Conn().RemoteAddr().String()
 	ctx := context.WithValue(context.Background(), http.ServerContextKey, c.back.server)
 	return r.WithContext(context.WithValue(ctx, http.LocalAddrContextKey, c.Conn().LocalAddr()))
+}
+
+// plainHost reports whether nobody would refuse a Host.
+func plainHost(host string) bool {
+	for i := range len(host) {
+		if c := host[i]; !inRooms[c] && c != '[' && c != ']' || c == '@' || c == ',' || c == '~' {
+			return false
+		}
+	}
+	return host != ""
 }
 
 // isPoll reports the paths that may be a poll.
@@ -158,5 +197,5 @@ func (c *parked) handBack(request []byte) {
 		c.Close()
 		return
 	}
-	c.back.push(&prefixed{Conn: c.Conn(), prefix: request})
+	c.back.push(&prefixed{Conn: c.Conn(), prefix: request, need: c.need})
 }

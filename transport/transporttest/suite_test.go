@@ -104,7 +104,7 @@ func startDeflating(t testing.TB, l net.Listener, s transporttest.Setup, o trans
 		t.Fatal(err)
 	}
 	web := &http.Server{
-		Handler: engine, ErrorLog: log.New(complaints{t}, "", 0),
+		Handler: engine, ConnContext: engine.ConnContext, ErrorLog: log.New(complaints{t}, "", 0),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 	}
 	done := make(chan error, 1)

@@ -53,6 +53,8 @@ type Options struct {
 	// WriteTimeout is how long an HTTP/2 connection may take nothing of what is
 	// written before it is closed. 0: AnswerTimeout.
 	WriteTimeout time.Duration
+	// ConnContext is http.Server's; nil: none.
+	ConnContext func(ctx context.Context, c net.Conn) context.Context
 	// TakenOver counts the connections that handlers have taken over
 	// (hijacked) and that still live. It may be nil.
 	TakenOver func() int
@@ -79,6 +81,7 @@ func New(listeners []net.Listener, o Options) *Server {
 		MaxHeaderBytes:    MaxHeaderBytes,
 		ErrorLog:          log.New(&errorLog{o.Logger}, "", 0),
 		ConnState:         s.count,
+		ConnContext:       o.ConnContext,
 		TLSConfig:         o.TLS.Clone(), // net/http changes it
 		// A stream's own deadline cannot end a write on which the whole
 		// connection waits.

@@ -1,0 +1,129 @@
+package poll
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/store/memory"
+	"github.com/culvertd/culvert/transport/codes"
+	"github.com/culvertd/culvert/transport/poller"
+	"github.com/culvertd/culvert/transport/publish"
+	"github.com/culvertd/culvert/transport/read"
+	"github.com/culvertd/culvert/transport/wire"
+)
+
+// stillPublisher publishes nothing, at once.
+type stillPublisher struct{}
+
+func (stillPublisher) Prompt() bool { return true }
+
+func (stillPublisher) PublishPlain(_ publish.One, _ []byte, _ bool, dst []byte) (int, []byte, *codes.Error, bool) {
+	return http.StatusCreated, append(dst, "{}"...), nil, true
+}
+
+// A client that stops in the middle of a request is cut off: without a word in
+// its head, with the handler's answer in its body; one that sends a byte now and
+// then no later than one that sends nothing.
+func TestPublisherThatStops(t *testing.T) {
+	store, err := memory.New(memory.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := hub.New(store, hub.Options{Framings: wire.Framings(wire.Options{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pl := poller.New()
+	p := New(h, Options{Poller: pl, Publisher: stillPublisher{}})
+	p.headTimeout, p.bodyTimeout = 100*time.Millisecond, 200*time.Millisecond
+	server := &http.Server{ConnContext: p.ConnContext, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, e := read.Body(r, nil, 100, codes.BodyTooLarge); e != nil {
+			e.WriteHTTP(w)
+			return
+		}
+		if p.TakesOver(r) {
+			p.Published(w, r, http.StatusCreated, []byte("{}"))
+			return
+		}
+		io.WriteString(w, "{}")
+		p.Learned(w, false)
+	})}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() { server.Serve(l); close(served) }()
+	t.Cleanup(func() {
+		h.Close()
+		server.Close()
+		p.Close()
+		pl.Close()
+		store.Close()
+		<-served
+	})
+	const head, body = "POST /rooms/a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n", "123456789"
+	const whole = head + "\r\n" + body
+	if !pl.Native(new(net.TCPConn)) {
+		t.Skip("connections are not taken over for publishes here")
+	}
+	for _, tt := range []struct {
+		title, sent string
+		dribble     bool
+		within      time.Duration
+		answer      string
+	}{
+		{"in its head", head, false, p.headTimeout, ""},
+		{"in its head, slowly", head[:len(head)-4], true, p.headTimeout, ""},
+		{"in its body", head + "\r\n1", false, p.bodyTimeout, "HTTP/1.1 408"},
+		{"in its body, slowly", head + "\r\n1", true, p.bodyTimeout, "HTTP/1.1 408"},
+	} {
+		t.Run(tt.title, func(t *testing.T) {
+			c, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			buf := make([]byte, 4<<10)
+			for range 4 {
+				io.WriteString(c, whole)
+				if n, err := c.Read(buf); err != nil || !strings.Contains(string(buf[:n]), "{}") {
+					t.Fatal(string(buf[:n]), err)
+				}
+			}
+			if p.Parked() != 1 {
+				t.Fatal("the connection is not taken over")
+			}
+			start := time.Now()
+			io.WriteString(c, tt.sent)
+			if tt.dribble {
+				go func() {
+					for range 5 { // of maxParts
+						time.Sleep(tt.within / 7)
+						io.WriteString(c, "1")
+					}
+				}()
+			}
+			rest, _ := io.ReadAll(c)
+			took := time.Since(start)
+			if !strings.HasPrefix(string(rest), tt.answer) || tt.answer == "" && len(rest) > 0 || tt.answer != "" && !strings.Contains(string(rest), "\r\nConnection: close\r\n") {
+				t.Errorf("got %q", rest)
+			}
+			// How much later depends on the machine.
+			if took < tt.within || took > tt.within+10*time.Second {
+				t.Errorf("cut off after %s, want %s", took, tt.within)
+			}
+			for begin := time.Now(); p.Parked() > 0; time.Sleep(time.Millisecond) {
+				if time.Since(begin) > 10*time.Second {
+					t.Fatal("the connection is left")
+				}
+			}
+		})
+	}
+}
