@@ -39,31 +39,39 @@ func benchServer(b *testing.B) (*server, *redis.Store) {
 
 var benchData = []byte(`"` + strings.Repeat("x", 198) + `"`)
 
-// redisCPU is how many seconds of CPU the server has used.
-func redisCPU(b *testing.B, s *redis.Store) float64 {
-	text, err := s.Do(context.Background(), "INFO", "cpu")
-	if err != nil {
-		b.Fatal(err)
-	}
-	var sum float64
-	for line := range strings.Lines(fmt.Sprint(text)) {
-		k, v, _ := strings.Cut(strings.TrimSpace(line), ":")
-		if k == "used_cpu_user" || k == "used_cpu_sys" {
-			f, _ := strconv.ParseFloat(v, 64)
-			sum += f
+// spent is how many seconds of CPU the server has used, and for how many calls
+// of scripts.
+func spent(b *testing.B, s *redis.Store) (cpu, calls float64) {
+	for _, section := range []string{"cpu", "commandstats"} {
+		text, err := s.Do(context.Background(), "INFO", section)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for line := range strings.Lines(fmt.Sprint(text)) {
+			k, v, _ := strings.Cut(strings.TrimSpace(line), ":")
+			switch k {
+			case "used_cpu_user", "used_cpu_sys":
+				f, _ := strconv.ParseFloat(v, 64)
+				cpu += f
+			case "cmdstat_evalsha":
+				v, _, _ = strings.Cut(strings.TrimPrefix(v, "calls="), ",")
+				calls, _ = strconv.ParseFloat(v, 64)
+			}
 		}
 	}
-	return sum
+	return cpu, calls
 }
 
 func measure(b *testing.B, s *redis.Store, run func()) {
 	b.ReportAllocs()
-	before := redisCPU(b, s)
+	cpu, calls := spent(b, s)
 	b.ResetTimer()
 	run()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "publishes/s")
-	b.ReportMetric((redisCPU(b, s)-before)*1e6/float64(b.N), "redis-us/op")
+	cpuAfter, callsAfter := spent(b, s)
+	b.ReportMetric((cpuAfter-cpu)*1e6/float64(b.N), "redis-us/op")
+	b.ReportMetric(float64(b.N)/(callsAfter-calls), "op/call")
 }
 
 func BenchmarkPublish(b *testing.B) {

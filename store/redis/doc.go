@@ -22,7 +22,8 @@
 //
 // A lane is the queue of some of the partitions, with one call under way: what
 // is published meanwhile gathers and goes out together in the next. A publisher
-// alone therefore waits for nobody, and many share calls.
+// alone therefore waits for nobody, and many share calls: a message in a large
+// call costs Redis half of what it costs alone, or less. So lanes are few.
 //
 // # Locks
 //

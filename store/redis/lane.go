@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,7 +106,14 @@ func (l *lane) leave(it *item, why error) hub.Result {
 // drain sends until nothing is left.
 func (l *lane) drain() {
 	defer l.store.life.work.Done()
-	for l.take() {
+	for {
+		// Those whose results have just been handed out, and others who are about
+		// to publish, go first: else the next call would go out with the first of
+		// them alone.
+		runtime.Gosched()
+		if !l.take() {
+			return
+		}
 		results, err := l.send()
 		l.settle(results, err)
 	}
