@@ -80,7 +80,8 @@ Where:
 `, runs)
 	fmt.Fprintf(&p, "- %s\n", b.machine())
 	if b.pinned {
-		p.WriteString("- the server on one core, its clients on another, for everybody alike\n")
+		p.WriteString("- the server on one core, its clients on another, for everybody alike; these stay awake while messages come, " +
+			"since waking a reader of the same machine is no server's work where readers are elsewhere\n")
 	}
 	for _, text := range b.versions() {
 		fmt.Fprintf(&p, "- %s\n", text)

@@ -92,7 +92,7 @@ func (o *options) declare(s *settings.Set) {
 	s.String(&o.command, "command", "COMMAND", "", "start this program as the server, reachable at --url (words apart by spaces)", nil)
 	s.String(&o.serveFlags, "serve-flags", "FLAGS", "", "more flags for the server that is started, apart by spaces", nil)
 	s.Int(&o.serverCore, "server-core", -1, 0, 4095, "run the started server on this core only").NoDefault()
-	s.Int(&o.clientCore, "client-core", -1, 0, 4095, "run the bench on this core only").NoDefault()
+	s.Int(&o.clientCore, "client-core", -1, 0, 4095, "run the bench on this core only, where it stays awake while messages come").NoDefault()
 	s.Strings(&o.headers, "header", "HEADER", "header of every request, such as 'Authorization: Bearer ...'", checkHeader)
 	s.Choice(&o.peer, "peer", peerCulvert, []string{peerCulvert, peerNchan},
 		"what kind of server it is; of Nchan, /sub/{ws,sse,poll}/ROOM and /pub/ROOM are used")

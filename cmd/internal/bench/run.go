@@ -17,6 +17,11 @@ import (
 	"github.com/culvertd/culvert/cmd/internal/bench/report"
 )
 
+// awake is how long a bench that has a core of its own looks for more before it
+// sleeps: over the pauses within a message's fan-out, not over those between two
+// paced messages.
+const awake = 2 * time.Millisecond
+
 // run is a run under way. Everything in it belongs to its goroutine.
 type run struct {
 	o     *options
@@ -62,6 +67,9 @@ func newRun(ctx context.Context, o *options) (*run, error) {
 	}
 	address, port := o.target.Host, o.target.Port()
 	to := netloop.Options{Portable: o.portable}
+	if o.clientCore >= 0 {
+		to.Awake = awake
+	}
 	if o.target.Scheme == "https" {
 		to.TLS = &tls.Config{ServerName: o.target.Hostname(), InsecureSkipVerify: o.insecureTLS}
 	}

@@ -33,6 +33,7 @@ type epoll struct {
 	events  []unix.EpollEvent
 	urgent  []unix.EpollEvent
 	buf     []byte
+	awake   time.Duration // set once
 }
 
 // firstSlot marks the event by which fd tells of first.
@@ -58,7 +59,7 @@ type socket struct {
 	armed   uint32
 }
 
-func newEpoll(addr *net.TCPAddr) (backend, error) {
+func newEpoll(addr *net.TCPAddr, awake time.Duration) (backend, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -71,7 +72,7 @@ func newEpoll(addr *net.TCPAddr) (backend, error) {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("epoll", err)
 	}
-	e := &epoll{fd: fd, first: first, events: make([]unix.EpollEvent, 512), urgent: make([]unix.EpollEvent, 64), buf: make([]byte, readSize)}
+	e := &epoll{fd: fd, first: first, awake: awake, events: make([]unix.EpollEvent, 512), urgent: make([]unix.EpollEvent, 64), buf: make([]byte, readSize)}
 	if ip := addr.IP.To4(); ip != nil {
 		e.family, e.addr = unix.AF_INET, &unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte(ip)}
 		e.sources.loopback = ip.IsLoopback()
@@ -162,8 +163,7 @@ func (e *epoll) wait(d time.Duration) error {
 		return nil
 	}
 	e.expire()
-	ms := int((d + time.Millisecond - 1) / time.Millisecond)
-	n, err := unix.EpollWait(e.fd, e.events, max(ms, 0))
+	n, err := e.next(d)
 	if err == unix.EINTR {
 		return nil
 	}
@@ -181,6 +181,24 @@ func (e *epoll) wait(d time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// next waits for events, for d at most: awake at first, asleep then.
+func (e *epoll) next(d time.Duration) (int, error) {
+	if e.awake > 0 {
+		for begin := time.Now(); ; {
+			n, err := unix.EpollWait(e.fd, e.events, 0)
+			if n != 0 || err != nil {
+				return n, err
+			}
+			if waited := time.Since(begin); waited >= min(e.awake, d) {
+				d -= waited
+				break
+			}
+		}
+	}
+	ms := int((d + time.Millisecond - 1) / time.Millisecond)
+	return unix.EpollWait(e.fd, e.events, max(ms, 0))
 }
 
 func (e *epoll) serve(ev unix.EpollEvent) {

@@ -5,6 +5,7 @@ package netloop
 import (
 	"errors"
 	"net"
+	"time"
 )
 
-func newEpoll(*net.TCPAddr) (backend, error) { return nil, errors.ErrUnsupported }
+func newEpoll(*net.TCPAddr, time.Duration) (backend, error) { return nil, errors.ErrUnsupported }

@@ -43,6 +43,11 @@ type Options struct {
 	Address string
 	// TLS is nil for plain TCP.
 	TLS *tls.Config
+	// Awake is for how long Wait looks again and again before it sleeps. A
+	// server on the same machine whose write finds the reader asleep pays for
+	// waking it, which it would not where its clients are elsewhere. It takes a
+	// core of its own; without epoll it has no effect.
+	Awake time.Duration
 	// Portable takes the form without epoll even where that is there.
 	Portable bool
 }
@@ -84,7 +89,7 @@ func New(ctx context.Context, o Options) (*Loop, error) {
 		return nil, err
 	}
 	if o.TLS == nil && !o.Portable {
-		b, err := newEpoll(addr)
+		b, err := newEpoll(addr, o.Awake)
 		if err == nil {
 			return &Loop{b}, nil
 		}

@@ -105,6 +105,38 @@ func until(t *testing.T, l *netloop.Loop, what string, done func() bool) {
 	}
 }
 
+// A loop that stays awake hears all that others hear, and waits no longer than
+// it is told.
+func TestAwake(t *testing.T) {
+	for _, awake := range []time.Duration{0, 5 * time.Millisecond, time.Hour} {
+		l, err := netloop.New(t.Context(), netloop.Options{Address: peer(t, echo), Awake: awake})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(l.Close)
+		var p probe
+		c := l.Dial(&p, netloop.DialOptions{})
+		until(t, l, "the connection", func() bool { return p.opened })
+		for i := range 20 {
+			c.Write([]byte("x"))
+			until(t, l, "the echo", func() bool { return p.got.Len() > i })
+		}
+		// Nothing comes: both a long and a short wait end by themselves.
+		for _, d := range []time.Duration{0, time.Millisecond, 20 * time.Millisecond} {
+			begin := time.Now()
+			if err := l.Wait(d); err != nil {
+				t.Fatal(err)
+			}
+			if waited := time.Since(begin); waited < d {
+				t.Errorf("awake for %s, it waited for %s of %s", awake, waited, d)
+			}
+		}
+		if p.err != nil || p.got.Len() != 20 {
+			t.Errorf("it got %q, %v", p.got.String(), p.err)
+		}
+	}
+}
+
 func TestEcho(t *testing.T) {
 	both(t, func(t *testing.T, open func(string) *netloop.Loop) {
 		l := open(peer(t, echo))
