@@ -66,6 +66,7 @@ type parked struct {
 	parts int8 // of which it has come so far
 
 	reads *poller.Poller // set before it is read
+	round *round         // of reads; nil where it has none; set before it is read
 	need  int            // publishes before it is taken over again, once it was given back; set before it is read
 
 	// of the poll that waits, set before it does

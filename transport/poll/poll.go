@@ -76,8 +76,8 @@ type Handler struct {
 	// guarded by mu
 	parked     map[*parked]struct{}
 	listeners  map[*http.Server]*listener
-	publishers []*poller.Poller // of connections that publish
-	turn       int              // whose turn it is
+	publishers []*publishers // of connections that publish
+	turn       int           // whose turn it is
 }
 
 // maxPooled is the largest buffer that is kept for the next answer.

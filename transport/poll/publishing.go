@@ -43,6 +43,16 @@ func (c *parked) posts(b []byte) (more bool) {
 	}
 	buf := c.h.buffers.Get().(*[]byte)
 	out, rest, found, last := c.publishAll((*buf)[:0], b)
+	if c.round != nil && found == postWhole && !last {
+		c.round.add(c, buf, out)
+		return true
+	}
+	return c.answer(buf, out, rest, found, last)
+}
+
+// answer writes answers, which are in buf, and goes on with what is left: found
+// is of rest, as publishAll says.
+func (c *parked) answer(buf *[]byte, out, rest []byte, found posted, last bool) (more bool) {
 	n, err := c.TryWrite(out)
 	if err != nil {
 		c.shut()

@@ -79,7 +79,7 @@ func (p *Handler) Published(w http.ResponseWriter, r *http.Request, status int, 
 	}
 	c := p.newParked(r, nc)
 	c.need = min(2*c.need, lastNeed)
-	c.reads = p.nextPublishing()
+	p.nextPublishing(c)
 	c.from(parkWaiting, parkServing)
 	a := &answer{c: c, header: header, status: status, body: body}
 	if c.writeAll(a.append(nil)) {
@@ -101,20 +101,30 @@ func (c *parked) begin(behind []byte) {
 	}
 }
 
-// nextPublishing is the poller for the next connection that publishes. They are
+// publishers is a poller of connections that publish, and what is gathered in
+// one of its rounds.
+type publishers struct {
+	*poller.Poller
+	round round
+}
+
+// nextPublishing chooses the poller of a connection that publishes. They are
 // several, so that publishing is not bound to a core, and not the one that all
 // other connections have, so that these do not wait for the store's locks.
-func (p *Handler) nextPublishing() *poller.Poller {
+func (p *Handler) nextPublishing(c *parked) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.publishers == nil {
-		p.publishers = make([]*poller.Poller, (runtime.GOMAXPROCS(0)+1)/2)
+		p.publishers = make([]*publishers, (runtime.GOMAXPROCS(0)+1)/2)
 		for i := range p.publishers {
-			p.publishers[i] = poller.New()
+			pl := &publishers{round: round{h: p}}
+			pl.Poller = poller.NewRounds(pl.round.end)
+			p.publishers[i] = pl
 		}
 	}
 	p.turn++
-	return p.publishers[p.turn%len(p.publishers)]
+	pl := p.publishers[p.turn%len(p.publishers)]
+	c.reads, c.round = pl.Poller, &pl.round
 }
 
 // Learned notes the answer of a publish that came over a connection that was

@@ -31,6 +31,7 @@ type epoll struct {
 	n      int
 	err    error
 	read   func(fd uintptr) // set once; reads into buf
+	after  func()           // set once; nil or called after a round
 
 	mu sync.Mutex
 	// guarded by mu
@@ -56,7 +57,7 @@ type epollSource struct {
 	stopped bool        // guarded by epoll.mu
 }
 
-func startEpoll(wg *sync.WaitGroup) *epoll {
+func startEpoll(wg *sync.WaitGroup, after func()) *epoll {
 	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil
@@ -65,7 +66,7 @@ func startEpoll(wg *sync.WaitGroup) *epoll {
 		syscall.Close(fd)
 		return nil
 	}
-	e := &epoll{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), events: make([]syscall.EpollEvent, 256), buf: make([]byte, ReadSize)}
+	e := &epoll{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), events: make([]syscall.EpollEvent, 256), buf: make([]byte, ReadSize), after: after}
 	if e.raw, err = e.file.SyscallConn(); err != nil {
 		e.file.Close()
 		return nil
@@ -108,6 +109,9 @@ func (e *epoll) run() {
 			if s := e.find(ev.Fd, ev.Pad); s != nil {
 				s.serve(ev.Events)
 			}
+		}
+		if e.after != nil {
+			e.after()
 		}
 	}
 }

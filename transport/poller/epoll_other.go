@@ -7,6 +7,6 @@ import "sync"
 // epoll does not exist here.
 type epoll struct{}
 
-func startEpoll(*sync.WaitGroup) *epoll { return nil }
-func (*epoll) add(*Conn) bool           { return false }
-func (*epoll) close()                   {}
+func startEpoll(*sync.WaitGroup, func()) *epoll { return nil }
+func (*epoll) add(*Conn) bool                   { return false }
+func (*epoll) close()                           {}

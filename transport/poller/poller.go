@@ -27,9 +27,14 @@ type Poller struct {
 
 // New starts a poller. Where epoll cannot be had, every connection gets a
 // goroutine.
-func New() *Poller {
+func New() *Poller { return NewRounds(nil) }
+
+// NewRounds is New with a function that is called after each round: whenever
+// all that has arrived was handed to the handlers, and before the poller waits
+// again, on its goroutine. Rounds are of connections for which Native is true.
+func NewRounds(after func()) *Poller {
 	p := &Poller{}
-	p.epoll = startEpoll(&p.wg)
+	p.epoll = startEpoll(&p.wg, after)
 	return p
 }
 
