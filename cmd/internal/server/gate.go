@@ -12,12 +12,13 @@ import (
 	"github.com/culvertd/culvert/transport/conn"
 )
 
-// gate is a listener that turns connections away while the server is full. It
-// tells them so: a connection that merely hangs or breaks looks like a network
+// gate is a listener that has connections wait while too many begin at once, and
+// turns them away while the server is full. It tells them so: a connection that merely hangs or breaks looks like a network
 // at fault.
 type gate struct {
 	net.Listener
 	full     func() bool
+	admit    *admission
 	tls      *tls.Config // how a refusal is said where the connections are TLS; nil where not
 	tuning   conn.Tuning
 	refusing chan struct{} // a place for each refusal under way
@@ -31,8 +32,8 @@ const (
 	handshakePatience = 3 * time.Second // over TLS, which goes to and fro more often
 )
 
-func newGate(l net.Listener, full func() bool, o Options) *gate {
-	g := &gate{Listener: l, full: full, tuning: o.Tuning, refusing: make(chan struct{}, maxRefusing)}
+func newGate(l net.Listener, full func() bool, admit *admission, o Options) *gate {
+	g := &gate{Listener: l, full: full, admit: admit, tuning: o.Tuning, refusing: make(chan struct{}, maxRefusing)}
 	if o.TLS != nil {
 		g.tls = o.TLS.Clone()
 		g.tls.NextProtos = []string{"http/1.1"} // which the refusal is
@@ -42,12 +43,14 @@ func newGate(l net.Listener, full func() bool, o Options) *gate {
 
 func (g *gate) Accept() (net.Conn, error) {
 	for {
+		g.admit.wait()
 		c, err := g.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
 		if !g.full() {
 			conn.Tune(c, g.tuning)
+			g.admit.accepted(c)
 			return c, nil
 		}
 		select {

@@ -45,6 +45,11 @@ type Options struct {
 	// MaxConnections is how many connections there may be; further ones are
 	// answered 503 too_many_connections. 0 means no limit.
 	MaxConnections int
+	// Handshakes is how many accepted connections may be there whose first request
+	// has not begun; the next wait in the kernel's queue, so that a rush of new
+	// connections does not delay the others. Those that stay silent are not
+	// counted for long. 0: the constant Handshakes.
+	Handshakes int
 	// TLS, where it is set, is what every connection speaks; with HTTP/2 where
 	// the client wants it.
 	TLS *tls.Config
@@ -65,6 +70,7 @@ type Server struct {
 	http      *http.Server
 	options   Options
 	open      atomic.Int64 // connections that net/http has
+	admit     *admission
 	listeners []net.Listener
 	failed    chan error
 	serving   sync.WaitGroup
@@ -72,7 +78,7 @@ type Server struct {
 
 // New makes a server for the listeners, which it owns from now on.
 func New(listeners []net.Listener, o Options) *Server {
-	s := &Server{options: o, listeners: listeners, failed: make(chan error, len(listeners))}
+	s := &Server{options: o, listeners: listeners, failed: make(chan error, len(listeners)), admit: newAdmission(o.Handshakes)}
 	s.http = &http.Server{
 		Handler:           boundBody(o.Handler, BodyTimeout),
 		ReadHeaderTimeout: HeaderTimeout,
@@ -92,7 +98,10 @@ func New(listeners []net.Listener, o Options) *Server {
 
 // count is called by net/http as its connections change; a new one is counted
 // before the next is accepted.
-func (s *Server) count(_ net.Conn, state http.ConnState) {
+func (s *Server) count(c net.Conn, state http.ConnState) {
+	if state != http.StateNew {
+		s.admit.begun(c)
+	}
 	switch state {
 	case http.StateNew:
 		s.open.Add(1)
@@ -116,7 +125,7 @@ func (s *Server) full() bool {
 func (s *Server) Start() {
 	for _, l := range s.listeners {
 		s.serving.Go(func() {
-			if err := s.serve(newGate(l, s.full, s.options)); !errors.Is(err, http.ErrServerClosed) {
+			if err := s.serve(newGate(l, s.full, s.admit, s.options)); !errors.Is(err, http.ErrServerClosed) {
 				s.failed <- err
 			}
 		})
