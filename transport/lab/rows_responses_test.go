@@ -96,8 +96,6 @@ var responseRows = []row{
 			return privoxy(t, upstream, setting{More: "{+downgrade-http-version}\n/\n"})
 		},
 		misbehaves: speaks10, does: without(all(silent, ws), all(held, sse, post)),
-		// Two forms of streams hang before the third is tried, which a busy machine may make look batched until the next probe.
-		reach: []string{"sse", "poll"},
 	}, {
 		number: 17, name: "own proxy, HTTP/1.0", start: boxWith(middlebox.Options{Upgrade: middlebox.UpgradeStrip, HTTP10: true}),
 		misbehaves: speaks10, does: noWS,

@@ -211,7 +211,7 @@ export class Connection extends Liveness implements api.Client {
     if (gone()) return;
     this.climbing = false;
     this.climbed = true;
-    if (this.active) this.explain();
+    if (this.active) this.explain(), this.planProbe();
     else if (!this.ws && !this.timers.has("retry")) this.wait(new CulvertError("network", this.why.sse || "nothing works"));
   }
 
@@ -220,6 +220,7 @@ export class Connection extends Liveness implements api.Client {
     const { active } = this;
     if (!active || active.kind == "websocket" || this.timers.has("probe")) return;
     this.timers.set("probe", probes[Math.min(this.probe, probes.length - 1)], () => {
+      if (this.climbing) return; // Its end plans the next one.
       this.climbed = false;
       this.climb(this.probe++ > 0);
       this.planProbe();

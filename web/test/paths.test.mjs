@@ -106,6 +106,19 @@ test("nothing but complete answers: polls, and few probes", async () => {
   assert.equal(w.client.state, "connected");
 });
 
+test("streams that failed by chance are tried again soon after", async () => {
+  let held = true;
+  // The tries take longer than the time to the next ones.
+  const w = start({ setUp: ({ network }) => Object.assign(network, { ws: "dead", stream: () => (held ? "held" : "good") }) });
+  await w.on("poll");
+  await w.clock.run(15e3, () => w.client.reason.includes("held"));
+  assert.ok(w.clock.now() > 5500 && w.clock.now() < 8000, "tried until " + w.clock.now());
+  held = false;
+  const from = w.clock.now();
+  await w.on("sse");
+  assert.ok(w.clock.now() - from < 9000, "and then after " + (w.clock.now() - from));
+});
+
 test("upward: a path that lets WebSockets through later is used", async () => {
   const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.stream = () => "refuse")) });
   await w.on("poll");
