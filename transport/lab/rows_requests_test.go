@@ -157,7 +157,6 @@ request_header_access Other deny all`})
 		start: func(t testing.TB, upstream string) *path {
 			return caddy(t, upstream, setting{More: "https", Way: "tls internal"})
 		},
-		hung: true,
 		misbehaves: func(t *testing.T, p *path, o *origin) {
 			resp, done, err := p.do(t.Context(), http.MethodGet, p.url+"/request", "", "")
 			if err != nil {

@@ -34,8 +34,9 @@ type row struct {
 	http2 bool
 	// chromium are the transports for Chromium, where they are others.
 	chromium []string
-	// hung: Chromium has one connection of HTTP/2 for all requests, which a page
-	// cannot make it leave. It looks after it by itself, after ten seconds.
+	// hung: Chromium has one connection of HTTP/2 for all requests, and for
+	// WebSockets too, so that nothing that a page does makes it open another one.
+	// It looks after it by itself, after ten seconds.
 	hung bool
 	// every is the time between two messages of a client's run, rest a silence
 	// amid them: for what happens with time. 0: 50 ms, none.

@@ -10,7 +10,8 @@ export abstract class Liveness extends Reading {
   protected climbed?: boolean;
   /** How often they were tried again. */
   protected probe = 0;
-  protected checking?: boolean;
+  /** What is being looked after; it may have been replaced meanwhile. */
+  protected checking?: Pipe | false;
   /** The last publish that was answered. */
   private newest?: api.Published;
   /** Why the better transports are not in use. */
@@ -36,13 +37,22 @@ export abstract class Liveness extends Reading {
    */
   protected async check(why: string, fine?: () => boolean, hurry?: boolean) {
     const pipe = this.active;
-    if (!pipe || this.checking || this.over) return;
+    if (!pipe || this.checking == pipe || this.over) return;
     if (pipe == this.poller) return this.poller.again();
     const { env } = this;
     const began = env.now();
     const well = fine || (() => pipe.heard > began);
-    this.checking = true;
-    if (pipe.kind == "websocket") (pipe as Ws).command({ type: "ping" }).catch(none);
+    this.checking = pipe;
+    let raced = 0;
+    if (pipe.kind == "websocket") {
+      (pipe as Ws).command({ type: "ping" }).catch(none);
+      // Over HTTP/2 a browser has one connection for all requests, which may be as dead. A WebSocket makes another one.
+      this.timers.set("race", Math.max(2 * this.http.rtt, 500), () => {
+        if (well()) return;
+        raced = env.now();
+        this.renewIn(0);
+      });
+    }
     let error: CulvertError | undefined;
     try {
       await this.pollOnce(0, 5000 + this.http.patience);
@@ -51,8 +61,13 @@ export abstract class Liveness extends Reading {
     }
     // A poll may be faster than a pong.
     if (!error && !hurry && !well()) await this.timers.pause("grace", Math.max(2 * this.http.rtt, 300) + began - env.now());
-    this.checking = false;
-    if (pipe != this.active || this.over) return;
+    if (this.checking == pipe) this.checking = false;
+    if (this.over) return;
+    if (pipe != this.active) {
+      if (raced && pipe.heard <= began && this.uses("websocket")) this.habits.died(pipe, true, raced);
+      return;
+    }
+    this.timers.clear("race");
     if (well()) this.watch();
     else if (error && error.final) this.fail(error);
     else this.lose(pipe, why, !error);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { start, traffic, whole } from "./common.mjs";
+import { Storage } from "./world.mjs";
 
 test("a WebSocket that falls silent is noticed within 20 s, and under traffic within 4", async () => {
   const w = start();
@@ -26,6 +27,38 @@ test("a WebSocket that falls silent is noticed within 20 s, and under traffic wi
   await v.clock.run(60000);
   whole(v, 1);
   assert.equal(v.acks.length, 1);
+});
+
+// As in a browser over HTTP/2, which sends every request on the one connection that it has.
+test("a WebSocket that falls silent together with all plain requests is noticed by another one", async () => {
+  const storage = new Storage();
+  const w = start({ options: { storage } });
+  await w.on("websocket");
+  await w.clock.run(3000);
+  w.network.freeze(Infinity);
+  w.publish(0);
+  const from = w.clock.now();
+  await w.clock.run(60000, () => w.acks.length);
+  assert.ok(w.clock.now() - from <= 3000, "acknowledged after " + (w.clock.now() - from));
+  // And again, while the request that went with the first one still waits.
+  w.network.freeze(Infinity);
+  w.publish(1);
+  const again = w.clock.now();
+  await w.clock.run(60000, () => w.acks.length > 1);
+  assert.ok(w.clock.now() - again <= 3000, "acknowledged after " + (w.clock.now() - again));
+  await w.clock.run(30000);
+  for (let i = 2; i < 5; i++) {
+    w.network.freeze(Infinity);
+    const idle = w.clock.now();
+    await w.clock.run(100);
+    w.server.publish({ room: "lobby", data: i });
+    await w.clock.run(60000, () => w.got.length > i);
+    assert.ok(w.clock.now() - idle <= 20000, "noticed after " + (w.clock.now() - idle));
+    await w.clock.run(10000);
+  }
+  whole(w, 5);
+  assert.deepEqual(w.states.filter((s) => s.at > from), [], "nobody sees it");
+  assert.ok([...storage.items.values()].join().includes('"heartbeat":['), "that idle connections are forgotten is learned");
 });
 
 test("a stream that falls silent is noticed, too", async () => {
