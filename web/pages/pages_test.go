@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"io/fs"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,9 +18,7 @@ import (
 	"github.com/culvertd/culvert/store/memory"
 	"github.com/culvertd/culvert/transport"
 	serve "github.com/culvertd/culvert/transport/pages"
-	"github.com/culvertd/culvert/transport/stream"
-	"github.com/culvertd/culvert/transport/wire"
-	"github.com/culvertd/culvert/transport/ws"
+	"github.com/culvertd/culvert/transport/servertest"
 	"github.com/culvertd/culvert/web"
 	"github.com/culvertd/culvert/web/internal/build"
 	"github.com/culvertd/culvert/web/pages"
@@ -89,37 +85,15 @@ func TestNothingInline(t *testing.T) {
 // start starts a whole server, with few messages kept.
 func start(t *testing.T) *httptest.Server {
 	t.Helper()
-	store, err := memory.New(memory.Options{HistoryMessages: 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := hub.New(store, hub.Options{Framings: wire.Framings(wire.Options{}), LogMessages: 20})
-	if err != nil {
-		t.Fatal(err)
-	}
 	own, err := serve.New(serve.Set{Files: web.Files(), Shared: true}, serve.Set{Files: pages.Files()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	sockets, streams := ws.New(ws.Options{Hub: h}), stream.New(stream.Options{Hub: h})
-	handler, err := transport.New(h, transport.Transports{WebSocket: sockets, SSE: streams.SSE, NDJSON: streams.NDJSON}, transport.Options{
-		Pages: own.Serve,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(handler)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.Start()
-	t.Cleanup(func() {
-		h.Close()
-		server.CloseClientConnections()
-		server.Close()
-		sockets.Wait()
-		streams.Wait()
-		store.Close()
-	})
-	return server
+	return servertest.Start(t, servertest.Options{
+		Store:  memory.Options{HistoryMessages: 20},
+		Hub:    hub.Options{LogMessages: 20},
+		Engine: transport.Options{Pages: own.Serve},
+	}).Server
 }
 
 func publish(t *testing.T, server *httptest.Server, room, body string) {
