@@ -1,4 +1,4 @@
-package transport
+package transport_test
 
 import (
 	"bufio"
@@ -6,18 +6,14 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/culvertd/culvert/hub"
-	"github.com/culvertd/culvert/store/memory"
-	"github.com/culvertd/culvert/transport/poller"
-	"github.com/culvertd/culvert/transport/stream"
-	"github.com/culvertd/culvert/transport/wire"
-	"github.com/culvertd/culvert/transport/ws"
+	"github.com/culvertd/culvert/transport"
+	"github.com/culvertd/culvert/transport/servertest"
 )
 
 var changing = regexp.MustCompile(`"time":\d+|"retry_after_ms":\d+`)
@@ -25,30 +21,8 @@ var changing = regexp.MustCompile(`"time":\d+|"retry_after_ms":\d+`)
 // A request on a connection that was taken over is answered as on a new one,
 // however often it comes.
 func TestAnswersAlike(t *testing.T) {
-	store, err := memory.New(memory.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := hub.New(store, hub.Options{Framings: wire.Framings(wire.Options{})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pl := poller.New()
-	sockets, streams := ws.New(ws.Options{Hub: h}), stream.New(stream.Options{Hub: h})
-	s, err := New(h, Transports{WebSocket: sockets, SSE: streams.SSE, NDJSON: streams.NDJSON}, Options{Poller: pl, AllowOrigins: []string{"https://app.example"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(s)
-	t.Cleanup(func() {
-		h.Close()
-		server.Close()
-		s.Close()
-		sockets.Wait()
-		streams.Wait()
-		pl.Close()
-		store.Close()
-	})
+	server := servertest.Start(t, servertest.Options{Polled: true, Engine: transport.Options{AllowOrigins: []string{"https://app.example"}}})
+	h := server.Hub
 	publish := func(room, data string) string {
 		r := h.Publish(t.Context(), []hub.Publish{{Room: room, Data: []byte(data)}})[0]
 		if r.Err != nil {
@@ -108,7 +82,7 @@ func TestAnswersAlike(t *testing.T) {
 	var c connection
 	compare := func(path, query, header string) {
 		t.Helper()
-		if s.Parked() == 0 { // at first, and where the HTTP server has it back
+		if server.Engine.Parked() == 0 { // at first, and where the HTTP server has it back
 			c = parked()
 		}
 		request := "GET " + path + "?wait=0" + query + " HTTP/1.1\r\nHost: h\r\n" + header + "\r\n"

@@ -38,7 +38,8 @@ type Options struct {
 // Server is a server that runs until the end of its test.
 type Server struct {
 	*httptest.Server
-	Hub *hub.Hub
+	Hub    *hub.Hub
+	Engine *transport.Server
 }
 
 // Start starts a server. It calls t.Fatal where it cannot.
@@ -62,7 +63,7 @@ func Start(t testing.TB, o Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Server: httptest.NewUnstartedServer(engine), Hub: h}
+	s := &Server{Server: httptest.NewUnstartedServer(engine), Hub: h, Engine: engine}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // clients come and go as the tests like
 	s.Config.ConnState = o.State
 	if o.TLS {
