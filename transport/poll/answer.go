@@ -156,7 +156,7 @@ func (p *Handler) dateLine(now time.Time) []byte {
 type prefixed struct {
 	net.Conn
 	prefix []byte
-	need   int // publishes before it is taken over again
+	need   int16 // publishes before it is taken over again
 }
 
 func (c *prefixed) Read(p []byte) (int, error) {

@@ -62,16 +62,14 @@ type parked struct {
 
 	patience time.Duration // guarded by mu; from since on, while idle
 
-	// owned by who serves a request
-	parts int8 // of which it has come so far
-
-	reads *poller.Poller // set before it is read
-	round *round         // of reads; nil where it has none; set before it is read
-	need  int            // publishes before it is taken over again, once it was given back; set before it is read
+	reads *publishers // set before it is read; nil where it is read with the other connections
 
 	// of the poll that waits, set before it does
 	header []byte // lines that the answer has besides its own
 	bare   bool
+
+	parts int8  // of which the next request has come so far; owned by who serves
+	need  int16 // publishes before it is taken over again, once it was given back; set before it is read
 }
 
 // canPark reports whether a request's connection may be taken over.
@@ -126,7 +124,7 @@ func headerLines(w http.ResponseWriter) []byte {
 }
 
 func (p *Handler) newParked(r *http.Request, nc net.Conn) *parked {
-	c := &parked{h: p, reads: p.o.Poller, patience: idleTimeout}
+	c := &parked{h: p, patience: idleTimeout}
 	if k, ok := r.Context().Value(keptKey{}).(*kept); ok {
 		c.need = k.need
 	}
@@ -152,7 +150,7 @@ func (c *parked) waits(sub *hub.Subscriber) {
 	}
 	if first {
 		c.startTimer()
-		c.Poll(c.reads, c)
+		c.Poll(c.poller(), c)
 	}
 }
 

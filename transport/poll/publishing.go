@@ -43,8 +43,8 @@ func (c *parked) posts(b []byte) (more bool) {
 	}
 	buf := c.h.buffers.Get().(*[]byte)
 	out, rest, found, last := c.publishAll((*buf)[:0], b)
-	if c.round != nil && found == postWhole && !last {
-		c.round.add(c, buf, out)
+	if c.reads != nil && found == postWhole && !last {
+		c.reads.round.add(c, buf, out)
 		return true
 	}
 	return c.answer(buf, out, rest, found, last)

@@ -22,8 +22,8 @@ const (
 // kept is what is known of a connection that the HTTP server has. It is used by
 // the connection's own goroutine only.
 type kept struct {
-	publishes int // since the HTTP server has it
-	need      int // of them, to be taken over
+	publishes int   // since the HTTP server has it
+	need      int16 // of them, to be taken over
 }
 
 // keptKey is where a request's context has its connection's kept.
@@ -49,7 +49,7 @@ func (p *Handler) TakesOver(r *http.Request) bool {
 	if !ok {
 		return false
 	}
-	if k.publishes++; k.publishes < k.need || p.closing.Load() || !p.publishing() ||
+	if k.publishes++; k.publishes < int(k.need) || p.closing.Load() || !p.publishing() ||
 		r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.Close || r.TLS != nil || r.ContentLength <= 0 || r.ContentLength > maxPost/2 {
 		return false
 	}
@@ -79,7 +79,7 @@ func (p *Handler) Published(w http.ResponseWriter, r *http.Request, status int, 
 	}
 	c := p.newParked(r, nc)
 	c.need = min(2*c.need, lastNeed)
-	p.nextPublishing(c)
+	c.reads = p.nextPublishing()
 	c.from(parkWaiting, parkServing)
 	a := &answer{c: c, header: header, status: status, body: body}
 	if c.writeAll(a.append(nil)) {
@@ -97,7 +97,7 @@ func (c *parked) begin(behind []byte) {
 	gone := c.state == parkClosed
 	c.mu.Unlock()
 	if !gone {
-		c.Poll(c.reads, c)
+		c.Poll(c.poller(), c)
 	}
 }
 
@@ -111,7 +111,7 @@ type publishers struct {
 // nextPublishing chooses the poller of a connection that publishes. They are
 // several, so that publishing is not bound to a core, and not the one that all
 // other connections have, so that these do not wait for the store's locks.
-func (p *Handler) nextPublishing(c *parked) {
+func (p *Handler) nextPublishing() *publishers {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.publishers == nil {
@@ -123,8 +123,15 @@ func (p *Handler) nextPublishing(c *parked) {
 		}
 	}
 	p.turn++
-	pl := p.publishers[p.turn%len(p.publishers)]
-	c.reads, c.round = pl.Poller, &pl.round
+	return p.publishers[p.turn%len(p.publishers)]
+}
+
+// poller is what reads the connection.
+func (c *parked) poller() *poller.Poller {
+	if c.reads != nil {
+		return c.reads.Poller
+	}
+	return c.h.o.Poller
 }
 
 // Learned notes the answer of a publish that came over a connection that was
