@@ -16,9 +16,6 @@ type Polled struct {
 	mu     sync.Mutex
 	reg    *poller.Conn // guarded by mu; nil until it is read
 	closed bool         // guarded by mu
-	// What the handler asked for before reg was known here: calls of it may begin
-	// before that.
-	resumed, released bool // guarded by mu
 }
 
 // Init takes over nc; gone is called when the connection is closed.
@@ -28,25 +25,20 @@ func (p *Polled) Init(nc net.Conn, gone func()) {
 
 // Poll begins to read. Where that fails the connection is closed.
 func (p *Polled) Poll(pl *poller.Poller, h poller.Handler) error {
+	// Held while it is added: calls of the handler may begin before that returns,
+	// and what they ask for here must find the registration.
 	p.mu.Lock()
-	p.resumed = false
-	p.mu.Unlock()
 	reg, err := pl.Add(p.nc, h)
 	if err != nil {
+		p.mu.Unlock()
 		p.Close()
 		return err
 	}
-	p.mu.Lock()
 	p.reg = reg
-	closed, resumed, released := p.closed, p.resumed, p.released
+	closed := p.closed
 	p.mu.Unlock()
-	switch { // meanwhile
-	case released:
-		reg.Release()
-	case closed:
+	if closed { // meanwhile
 		reg.Stop()
-	case resumed:
-		reg.Resume()
 	}
 	return nil
 }
@@ -55,7 +47,6 @@ func (p *Polled) Poll(pl *poller.Poller, h poller.Handler) error {
 func (p *Polled) Resume() {
 	p.mu.Lock()
 	reg, closed := p.reg, p.closed
-	p.resumed = p.resumed || reg == nil
 	p.mu.Unlock()
 	if reg != nil && !closed {
 		reg.Resume()
@@ -63,21 +54,22 @@ func (p *Polled) Resume() {
 }
 
 // Release gives the connection up without closing it: somebody else reads it
-// from now on. It is false where the connection was closed meanwhile. Only while
-// reading is paused.
+// from now on. It is false where the connection was closed meanwhile, or has a
+// goroutine that would take a part of what comes. Only while reading is paused.
 func (p *Polled) Release() bool {
 	p.mu.Lock()
-	first, reg := !p.closed, p.reg
-	p.closed = true
-	p.released = p.released || first
-	p.mu.Unlock()
-	if first {
-		if reg != nil {
-			reg.Release()
-		}
-		p.gone()
+	reg := p.reg
+	if p.closed || reg != nil && !reg.Native() {
+		p.mu.Unlock()
+		return false
 	}
-	return first
+	p.closed = true
+	p.mu.Unlock()
+	if reg != nil {
+		reg.Release()
+	}
+	p.gone()
+	return true
 }
 
 // Close closes the connection; more than once does nothing.

@@ -249,7 +249,7 @@ func (c *parked) leave() {
 }
 
 // Data implements poller.Handler.
-func (c *parked) Data(_ *poller.Conn, b []byte) (more bool) {
+func (c *parked) Data(reg *poller.Conn, b []byte) (more bool) {
 	c.mu.Lock()
 	switch c.state {
 	case parkIdle:
@@ -259,7 +259,7 @@ func (c *parked) Data(_ *poller.Conn, b []byte) (more bool) {
 		if part != nil {
 			b = append(part, b...)
 		}
-		return c.request(b)
+		return c.request(reg, b)
 	case parkWriting:
 		c.next = bytes.Clone(b)
 	case parkWaiting:

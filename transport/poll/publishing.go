@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/culvertd/culvert/transport/codes"
+	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/publish"
 )
 
@@ -35,7 +36,7 @@ func (p *Handler) publishing() bool {
 
 // posts serves what has come, on the poller's goroutine: the publishes that it
 // begins with, where they need not wait.
-func (c *parked) posts(b []byte) (more bool) {
+func (c *parked) posts(reg *poller.Conn, b []byte) (more bool) {
 	if !c.h.o.Publisher.Prompt() {
 		request := bytes.Clone(b)
 		c.h.work(func() { c.work(request) })
@@ -43,7 +44,7 @@ func (c *parked) posts(b []byte) (more bool) {
 	}
 	buf := c.h.buffers.Get().(*[]byte)
 	out, rest, found, last := c.publishAll((*buf)[:0], b)
-	if c.reads != nil && found == postWhole && !last {
+	if c.reads != nil && reg.Native() && found == postWhole && !last {
 		c.reads.round.add(c, buf, out)
 		return true
 	}

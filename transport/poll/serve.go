@@ -11,14 +11,15 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/read"
 )
 
 // request takes the request that has come, on the poller's goroutine: at once
 // where that is possible.
-func (c *parked) request(b []byte) (more bool) {
+func (c *parked) request(reg *poller.Conn, b []byte) (more bool) {
 	if b[0] == 'P' && c.h.o.Publisher != nil {
-		return c.posts(b)
+		return c.posts(reg, b)
 	}
 	decide := ""
 	if !c.h.o.Logger.Enabled(context.Background(), slog.LevelDebug) { // else the handler tells of each

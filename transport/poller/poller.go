@@ -31,7 +31,7 @@ func New() *Poller { return NewRounds(nil) }
 
 // NewRounds is New with a function that is called after each round: whenever
 // all that has arrived was handed to the handlers, and before the poller waits
-// again, on its goroutine. Rounds are of connections for which Native is true.
+// again, on its goroutine. Rounds are of connections that are Native.
 func NewRounds(after func()) *Poller {
 	p := &Poller{}
 	p.epoll = startEpoll(&p.wg, after)
@@ -66,6 +66,13 @@ func (p *Poller) Add(nc net.Conn, h Handler) (*Conn, error) {
 func (p *Poller) Native(nc net.Conn) bool {
 	_, tcp := nc.(*net.TCPConn)
 	return tcp && p.epoll != nil
+}
+
+// Native reports whether the connection is read without a goroutine of its own:
+// the system may refuse even one of which Poller.Native says that it can be.
+func (c *Conn) Native() bool {
+	_, goroutine := c.source.(*goroutine)
+	return !goroutine
 }
 
 // Resume has Data called again after it returned false.
