@@ -27,7 +27,7 @@ func TestHistogramKnowsQuantiles(t *testing.T) {
 	slices.Sort(all)
 	for _, q := range []float64{0.001, 0.5, 0.9, 0.99, 0.999} {
 		want, got := all[int(q*float64(len(all)))], h.Quantile(q)
-		if diff := float64(got-want) / float64(want); diff < -0.02 || diff > 0.02 {
+		if diff := float64(got-want) / float64(want); diff < -0.005 || diff > 0.005 {
 			t.Errorf("quantile %v is %v, want %v", q, got, want)
 		}
 	}
@@ -49,7 +49,7 @@ func TestHistogramAtItsEdges(t *testing.T) {
 	if h.Summary() != nil || h.Quantile(0.5) != 0 {
 		t.Error("an empty histogram has a summary")
 	}
-	for _, d := range []time.Duration{-1, 0, 1, 63, 64, 65, 1<<63 - 1} {
+	for _, d := range []time.Duration{-1, 0, 1, 255, 256, 257, 1<<63 - 1} {
 		h.Record(d)
 	}
 	if h.Quantile(0) != 0 || h.Quantile(1) != 1<<63-1 {
