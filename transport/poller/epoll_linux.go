@@ -26,7 +26,6 @@ type epoll struct {
 
 	// owned by the waiting goroutine
 	events []syscall.EpollEvent
-	ready  int
 	buf    []byte
 	n      int
 	err    error
@@ -92,26 +91,30 @@ func startEpoll(wg *sync.WaitGroup, after func()) *epoll {
 
 func (e *epoll) close() { e.file.Close() }
 
-func (e *epoll) run() {
-	wait := func(fd uintptr) bool {
-		n, err := syscall.EpollWait(int(fd), e.events, 0)
-		if err != nil {
-			n = 0
-		}
-		e.ready = n
-		return n > 0
-	}
+// run serves all connections inside of one Read of the set's descriptor, which
+// calls serveReady whenever there may be something. Between two calls of it
+// nothing that is told is forgotten, as it would be between two Reads; so a look
+// that did not fill events was the last one needed, and no other follows that
+// finds nothing.
+func (e *epoll) run() { e.raw.Read(e.serveReady) } // until it is closed
+
+// serveReady serves what is ready, and is never done.
+func (e *epoll) serveReady(fd uintptr) (done bool) {
 	for {
-		if err := e.raw.Read(wait); err != nil {
-			return // closed
+		n, err := syscall.EpollWait(int(fd), e.events, 0)
+		if err == syscall.EINTR {
+			continue
 		}
-		for _, ev := range e.events[:e.ready] {
+		for _, ev := range e.events[:max(n, 0)] {
 			if s := e.find(ev.Fd, ev.Pad); s != nil {
 				s.serve(ev.Events)
 			}
 		}
-		if e.after != nil {
+		if n > 0 && e.after != nil {
 			e.after()
+		}
+		if n < len(e.events) {
+			return false
 		}
 	}
 }
