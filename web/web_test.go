@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/evanw/esbuild/pkg/api"
+
 	"github.com/culvertd/culvert/web"
 	"github.com/culvertd/culvert/web/internal/build"
 )
@@ -59,6 +61,40 @@ func TestSizes(t *testing.T) {
 		t.Logf("%s: %d bytes, %d compressed", name, len(text), b.Len())
 		if b.Len() > limit {
 			t.Errorf("%s has %d bytes compressed, want at most %d", name, b.Len(), limit)
+		}
+	}
+}
+
+// TestBundled: a bundler keeps the scripts that are there for what they do, and
+// of the module what is used.
+func TestBundled(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules := filepath.Join(t.TempDir(), "node_modules")
+	if err := os.Mkdir(modules, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(here, filepath.Join(modules, "culvert")); err != nil {
+		t.Fatal(err)
+	}
+	for source, kept := range map[string]bool{
+		`import "culvert/global"`:           true,
+		`import "culvert/legacy"`:           true,
+		`import { connect } from "culvert"`: false,
+	} {
+		result := api.Build(api.BuildOptions{
+			Stdin:            &api.StdinOptions{Contents: source, ResolveDir: filepath.Dir(modules)},
+			Bundle:           true,
+			PreserveSymlinks: true,
+		})
+		if len(result.Errors)+len(result.Warnings) > 0 {
+			t.Errorf("%s: %v %v", source, result.Errors, result.Warnings)
+			continue
+		}
+		if size := len(result.OutputFiles[0].Contents); (size > 1000) != kept {
+			t.Errorf("%s: %d bytes", source, size)
 		}
 	}
 }
