@@ -63,7 +63,7 @@ export class Queue {
       } catch (e) {}
       if (data === undefined) return no(refusal("bad_json"));
       const { messages = 1000, bytes = 1 << 20 } = this.bounds;
-      if (data.length > messageBytes) return no(refusal("message_too_large"));
+      if (new TextEncoder().encode(data).length > messageBytes) return no(refusal("message_too_large"));
       if (this.items.length >= messages || this.items.reduce((sum, item) => sum + item.text.length, data.length) > bytes)
         return no(refusal("queue_full"));
       const key = o.key == null ? unique(this.http.env) : String(o.key);

@@ -18,8 +18,8 @@ export class Ws extends Line {
 
   private socket: any;
   private refs = 0;
-  private waiting = new Map<number, { ok: (reply: any) => void; no: (e: CulvertError) => void }>();
-  /** The error frame that came before a close. */
+  private waiting = new Map<number, { ok: (reply: any) => void; no: (e: CulvertError) => void; size: number }>();
+  /** The error frame, or the bye, that came before a close. */
   private refusal?: CulvertError;
 
   constructor(owner: Owner, http: Http, address: Promise<string>) {
@@ -50,9 +50,11 @@ export class Ws extends Line {
     if (!m) return;
     const { type } = m;
     if (type == "reply") return this.reply(m);
-    if (type == "error") this.refusal = said(m.error);
+    // Its close code will say whether all there is was refused, or what came of the frames of this connection.
+    const last = type == "bye" && m.reconnect == "never";
+    if (last || type == "error") this.refusal = said(m.error || m);
     if (type == "hello") for (const room of m.rooms || []) this.broken.has(room) || this.joined.add(room);
-    this.owner.receive(m, this);
+    if (!last) this.owner.receive(m, this);
     if (type == "hello" && !this.over) this.prove();
   }
 
@@ -80,7 +82,7 @@ export class Ws extends Line {
   text(json: string): Promise<any> {
     return new Promise((ok, no) => {
       if (this.over) return no(gone("closed"));
-      this.waiting.set(++this.refs, { ok, no });
+      this.waiting.set(++this.refs, { ok, no, size: json.length });
       try {
         this.socket.send('{"ref":' + this.refs + "," + json.slice(1));
       } catch (e) {
@@ -121,6 +123,9 @@ export class Ws extends Line {
         if (socket.terminate) this.http.env.setTimeout(() => socket.terminate(), 500);
       } catch (e) {}
     }
-    this.waiting.forEach((w) => w.no(gone(error ? error.message : "closed")));
+    const { refusal } = this;
+    // What is too large goes no other way; the proof's size did pass.
+    const large = refusal && refusal.code == "frame_too_large";
+    this.waiting.forEach((w) => w.no(large && w.size > proofSize ? refusal! : gone(error ? error.message : "closed")));
   }
 }

@@ -198,9 +198,15 @@ class Socket {
     if (this.state != 1) throw new Error("not open");
     if (this.network.ws == "dead" || this.frozen) return;
     this.busy();
+    if (text.length > this.server.mostFrame) return this.bye(1009, "frame_too_large");
     this.later(1, () => {
       if (!this.over && !this.frozen && this.network.on) this.server.command(JSON.parse(text), this.conn, (m) => this.conn.say(m));
     });
+  }
+  /** The server ends it for something that the client did. */
+  bye(close, code) {
+    this.toClient({ type: "bye", code, message: "", reconnect: "never", after_ms: 0 });
+    this.kill(close, code + ": ended");
   }
   gone() {
     this.over = true;

@@ -13,6 +13,8 @@ export class Server {
   /** What a gateway in front of it wants. */
   token = null;
   limit = 1000;
+  /** The longest frame of a WebSocket. */
+  mostFrame = 1 << 20;
   /** Codes by the names of rooms that are refused. */
   refused = {};
   /** How many rooms one reader may have. */

@@ -6,7 +6,7 @@ const script = fs.readFileSync(new URL("../dist/culvert.global.js", import.meta.
 
 /** The classic script in surroundings that have the language, what is given here (getters stay such), and nothing of Node's. */
 export function load(surroundings) {
-  const context = vm.createContext({ AbortController, URL, TextDecoder, setTimeout, clearTimeout, performance });
+  const context = vm.createContext({ AbortController, URL, TextDecoder, TextEncoder, setTimeout, clearTimeout, performance });
   Object.defineProperties(context, Object.getOwnPropertyDescriptors(surroundings));
   vm.runInContext("globalThis.self = globalThis", context);
   vm.runInContext(script, context);
