@@ -269,7 +269,7 @@ export interface Client {
 }
 
 export interface Options {
-  /** For a gateway in front of the server: who this is. A function is asked again when a request was answered 401. */
+  /** For a gateway in front of the server: who this is. A function is asked again when a request was answered 401, or when it gave none for 10 s. */
   token?: string | (() => string | Promise<string>);
   /** The transports allowed. Default: all. */
   transports?: readonly Transport[];

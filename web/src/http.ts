@@ -6,6 +6,8 @@ import { Timers } from "./timer";
 
 /** Longer waits than this are not taken from anybody. */
 const longestRetry = 5 * 60e3;
+/** A token that takes longer is asked for again. */
+const tokenPatience = 10e3;
 
 /** The JSON of an answer, undefined where it is none. */
 export const content = (res: Response) => res.text().then(parse, none);
@@ -22,6 +24,8 @@ export class Http {
 
   private flying = new Set<AbortController>();
   private known?: Promise<string>;
+  /** When the token is asked for again, if it has not come. */
+  private due = 0;
   /** Authorization is for our own origin, where it needs no preflight, until something on the way removes it. */
   private inURL: boolean;
 
@@ -44,16 +48,21 @@ export class Http {
   /** The token, "" where there is none; asked for once, whoever waits for it. */
   private token(): Promise<string> {
     const { token } = this.options;
+    const now = this.env.now();
+    // The function's own request may be lost for ever.
+    if (this.known && now < this.due) return this.known;
+    this.due = now + tokenPatience;
     const ask = async () => (typeof token == "function" ? token() : token);
-    return (this.known =
-      this.known ||
-      ask().then(
-        (t) => String(t || ""),
-        (e) => {
-          this.known = undefined;
-          throw new CulvertError("token_failed", asError(e).message);
-        },
-      ));
+    return (this.known = ask().then(
+      (t) => {
+        this.due = Infinity;
+        return String(t || "");
+      },
+      (e) => {
+        this.forget();
+        throw new CulvertError("token_failed", asError(e).message);
+      },
+    ));
   }
 
   /** Asks for the token anew the next time. */

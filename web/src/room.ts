@@ -35,7 +35,9 @@ export class Room extends Emitter implements api.Room {
 
   constructor(private owner: Rooms, readonly name: string, readonly options: api.RoomOptions) {
     super();
-    const text = options.cursor;
+    const { cursor: text, last, from } = options;
+    // The server would refuse it together with the rooms that are read beside this one.
+    if ((last != null && !/^(\d{1,3}|1000)$/.test(String(last))) || (from && from != "start")) throw refusal("bad_parameter");
     if (text == null) return;
     const places = parseCursor(text);
     this.place = parsePlace(text) || places.get(name);

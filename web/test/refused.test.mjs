@@ -99,6 +99,20 @@ for (const transport of Object.keys(ways))
       assert.equal(w.client.state, "connected");
     });
 
+test("a room asked for with what no server takes is refused at once, and the others hear nothing of it", async () => {
+  for (const transport of Object.keys(ways)) {
+    const w = on(transport, true, {});
+    await w.on(transport);
+    const n = w.network.count();
+    for (const bad of [{ last: 1001 }, { last: -1 }, { last: 1.5 }, { last: NaN }, { last: "many" }, { from: "end" }])
+      assert.throws(() => w.client.room("bad", bad), { code: "bad_parameter", final: true });
+    for (const last of [0, 9, 99, 1000]) w.client.room("good" + last, { last, from: "start" }).close();
+    assert.equal(w.network.count(), n);
+    await w.clock.run(5000);
+    assert.equal(w.client.state, "connected");
+  }
+});
+
 test("a connection that the server ends for one of its rooms", async () => {
   const w = start();
   const { told } = watch(w.client.room("bad"));

@@ -83,6 +83,18 @@ test("a token function that fails is an error of the page's, and asked again lat
   }
 });
 
+test("a token that never comes is asked for again", async () => {
+  for (const transports of Object.values(options)) {
+    let asked = 0;
+    const w = start({ options: { transports, token: () => (++asked == 1 ? new Promise(() => {}) : "t") }, setUp: ({ server }) => (server.token = "t") });
+    await w.ready();
+    assert.deepEqual([w.client.state, asked], ["connected", 2]);
+    assert.ok(w.clock.now() < 40e3, "after " + w.clock.now() + " ms");
+    await w.clock.run(60e3);
+    assert.equal(asked, 2);
+  }
+});
+
 test("without a token, or with one that is fixed, a 401 is not final", async () => {
   for (const token of [undefined, "old"]) {
     const w = start({ options: { token }, setUp: ({ server }) => (server.token = "new") });
