@@ -12,6 +12,8 @@ export type LocalCode =
   | "bad_answer"
   /** The token function failed. */
   | "token_failed"
+  /** The address given to `connect` is none of `http:`, `https:`, `ws:` or `wss:`, nor relative to a page. */
+  | "bad_url"
   /** The queue of publishes is full. */
   | "queue_full"
   /** An iterator was not read for so long that messages would have piled up without end. */
@@ -254,5 +256,8 @@ export interface Options {
   };
 }
 
-/** Connects to the server at `url`, such as `https://example.org`, when the first room is asked for. */
+/**
+ * Connects to the server at `url`, such as `https://example.org`, when the first room is asked for. In a page it may be
+ * relative: `""` is where the page comes from. It throws `bad_url` for what is no address of a server.
+ */
 export declare function connect(url: string, options?: Options): Client;

@@ -1,6 +1,6 @@
 import { afterStatus } from "./codes";
 import { Env, pageOrigin, pageURL, params, unique } from "./env";
-import { CulvertError, asError, foreign, none, parse, told } from "./errors";
+import { CulvertError, asError, foreign, none, parse, refusal, told } from "./errors";
 import type { Options } from "./api";
 import { Timers } from "./timer";
 
@@ -30,7 +30,12 @@ export class Http {
   private inURL: boolean;
 
   constructor(readonly env: Env, private options: Options, url: string) {
-    const u = new URL(url, pageURL);
+    let u: URL | undefined;
+    try {
+      u = new URL(url.replace(/^ws/, "http"), pageURL);
+    } catch (e) {}
+    // A name with a port alone would be read as a scheme.
+    if (!u || !/^http/.test(u.protocol)) throw refusal("bad_url");
     this.base = u.origin + u.pathname.replace(/\/+$/, "");
     this.inURL = !!pageOrigin && pageOrigin != u.origin;
   }

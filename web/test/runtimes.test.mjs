@@ -95,18 +95,25 @@ test("storage is looked for where there is a page, and done without where it is 
 test("addresses are found from the page's", () => {
   const { culvert } = load({ location, navigator: {}, ...listens() });
   const urls = [];
-  for (const url of ["/", "https://other.test/under/", "//third.test"]) {
+  for (const url of ["/", "https://other.test/under/", "//third.test", "wss://fourth.test"]) {
     const client = culvert.connect(url, { storage: null, WebSocket: class { constructor(u) { urls.push(u.split("?")[0]); } close() {} }, fetch: () => new Promise(() => {}) });
     client.room("r");
     setTimeout(() => client.close(), 20);
   }
-  return new Promise((done) => setTimeout(done, 30)).then(() => assert.deepEqual(urls, ["wss://pages.test/rooms/r/ws", "wss://other.test/under/rooms/r/ws", "wss://third.test/rooms/r/ws"]));
+  return new Promise((done) => setTimeout(done, 30)).then(() => assert.deepEqual(urls, ["wss://pages.test/rooms/r/ws", "wss://other.test/under/rooms/r/ws", "wss://third.test/rooms/r/ws", "wss://fourth.test/rooms/r/ws"]));
+});
+
+test("what is no address of a server is refused", () => {
+  const { culvert } = load({ location, navigator: {}, ...listens() });
+  const outside = load({ navigator: {} }).culvert; // where nothing can be relative
+  for (const [here, url] of [[culvert, "example.org:8080"], [culvert, "http://"], [culvert, "file:///tmp"], [outside, "nonsense"], [outside, ""]])
+    assert.throws(() => here.connect(url), { name: "CulvertError", code: "bad_url", final: true }, url);
 });
 
 test("npm pack has what is published, and nothing else", () => {
   const [pack] = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json"], { cwd: new URL("..", import.meta.url), encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
   const dist = fs.readdirSync(new URL("../dist", import.meta.url)).map((name) => "dist/" + name);
-  assert.deepEqual(pack.files.map((f) => f.path).sort(), ["README.md", "package.json", ...dist].sort());
+  assert.deepEqual(pack.files.map((f) => f.path).sort(), ["LICENSE", "README.md", "package.json", ...dist].sort());
   const { main, types, unpkg, exports } = JSON.parse(fs.readFileSync(new URL("../package.json", import.meta.url)));
   const named = [main, types, unpkg, ...Object.values(exports).flatMap((e) => (typeof e == "string" ? [e] : Object.values(e)))];
   for (const file of named) assert.ok(pack.files.some((f) => "./" + f.path == file), file);
