@@ -192,8 +192,12 @@ func combination(seed, n uint64) (middlebox.Options, string) {
 	return o, strings.Join(said, "; ")
 }
 
-// TestCombinations lets misbehaviours meet that were drawn by chance. However
-// long it takes, nothing may be lost, repeated or out of order.
+// combinedBar is in which the first message has arrived through whatever meets:
+// as long as the client waits for one request. Alone, each has the bar of its row.
+const combinedBar = 10 * time.Second
+
+// TestCombinations lets misbehaviours meet that were drawn by chance. Nothing may
+// be lost, repeated or out of order, and nobody waits for ever.
 func TestCombinations(t *testing.T) {
 	t.Parallel()
 	all := runtimes(t)
@@ -213,6 +217,9 @@ func TestCombinations(t *testing.T) {
 					e := &trial{ctx: ctx, path: p, direct: &path{url: s.url}, runtime: rt, every: 50 * time.Millisecond, beside: true}
 					f := e.exchange(t)
 					t.Logf("%s: %s", said, f.Transport)
+					if f.First > combinedBar {
+						t.Errorf("%s: the first message after %v, more than %v", said, f.First, combinedBar)
+					}
 					f.Table, f.Order, f.Row, f.Late = "Combinations drawn by chance", n, fmt.Sprintf("seed %d, %d: %s", *seed, n, said), nil
 					found(t, f)
 				})
