@@ -100,18 +100,18 @@ request_header_access Other deny all`})
 			return nginx(t, upstream, setting{Global: "upstream kept { server " + upstream + "; keepalive 4; }", Target: "kept",
 				Way: `proxy_http_version 1.1; proxy_set_header Connection "";`})
 		}, dropsReused),
-		misbehaves: replays, does: noWS,
+		misbehaves: replays, does: noWS, refusesSome: true,
 	}, {
 		number: 25, name: "squid, repeats a GET that a reused connection drops", start: behind(plain(squid), dropsReused),
-		misbehaves: replays, does: noWS,
+		misbehaves: replays, does: noWS, refusesSome: true,
 	}, {
 		number: 25, name: "varnish, repeats a GET that a reused connection drops", start: behind(func(t testing.TB, upstream string) *path {
 			return varnish(t, upstream, setting{Way: "sub vcl_recv { return (pass); }"})
 		}, dropsReused),
-		misbehaves: replays, does: noWS,
+		misbehaves: replays, does: noWS, refusesSome: true,
 	}, {
 		number: 25, name: "caddy, repeats a GET that a reused connection drops", start: behind(plain(caddy), dropsReused),
-		misbehaves: replays, does: noWS,
+		misbehaves: replays, does: noWS, refusesSome: true,
 	}, {
 		number: 25, name: "own proxy, drops what comes on a reused connection", start: dropsReused,
 		misbehaves: dropsReusedConnections, does: noWS,

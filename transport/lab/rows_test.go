@@ -27,6 +27,9 @@ type row struct {
 	// does is what becomes of Culvert's ways of reading, where that is not "good".
 	// Polls must always be good.
 	does map[form]outcome
+	// refusesSome: a POST may be answered with 502 or 503 for the sake of the
+	// connection that it came on, while the next one passes.
+	refusesSome bool
 	// reach are the transports to one of which the client should come, where it
 	// is not the best of those that does leaves; nil: that one.
 	reach []string
