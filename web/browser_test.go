@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -70,36 +71,24 @@ func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.proxy.ServeHTTP(w, r)
 }
 
-// browse opens a page in Chromium until the end of the test.
-func browse(t *testing.T, address string) {
-	t.Helper()
-	chromium := needtest.Program(t, "chromium", "chromium-browser", "google-chrome")
-	profile, err := os.MkdirTemp("", "culvert-chromium-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(profile) }) // Chromium's children may still write there: no t.TempDir, which minds.
-	cmd := exec.Command(chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--user-data-dir="+profile, "--no-first-run", "--no-default-browser-check", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--disable-extensions", "--mute-audio", "--remote-debugging-port=0", address)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-}
-
-// TestBrowser runs the built files in a real browser against the real server:
+// TestBrowser runs the built files in real browsers against the real server:
 // as a module, as a classic script, in both kinds of workers, and the legacy
 // file, from a page of another origin. No request may need a preflight.
 func TestBrowser(t *testing.T) {
 	server := startServer(t)
+	for browser := range browsers {
+		t.Run(browser, func(t *testing.T) {
+			t.Parallel()
+			runIn(t, browser, server)
+		})
+	}
+}
+
+func runIn(t *testing.T, browser string, server *url.URL) {
 	api := &counted{proxy: httputil.NewSingleHostReverseProxy(server), methods: make(map[string]int)}
 	api.proxy.ErrorLog = log.New(io.Discard, "", 0) // of polls that were given up
 	middle := httptest.NewServer(api)
-	defer middle.Close()
+	t.Cleanup(middle.Close) // Servers end after the browser, which keeps connections.
 
 	type result struct {
 		Name, Fault string
@@ -111,7 +100,7 @@ func TestBrowser(t *testing.T) {
 	mux.Handle("/", http.FileServer(http.Dir("test/browser")))
 	mux.HandleFunc("/server.js", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/javascript")
-		io.WriteString(w, "self.server = "+"\""+middle.URL+"\";\n")
+		io.WriteString(w, fmt.Sprintf("self.server = %q;\nself.browser = %q;\n", middle.URL, browser))
 	})
 	mux.HandleFunc("POST /result", func(_ http.ResponseWriter, r *http.Request) {
 		var one result
@@ -121,11 +110,11 @@ func TestBrowser(t *testing.T) {
 		results <- one
 	})
 	page := httptest.NewServer(mux)
-	defer page.Close()
+	t.Cleanup(page.Close)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	browse(t, page.URL+"/")
+	browse(t, browser, page.URL+"/")
 
 	want := map[string]string{
 		"module, websocket": "websocket", "module, sse": "sse", "module, poll": "poll",
@@ -159,15 +148,23 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
-// TestNode runs the client in Node against the real server, over the
-// transports that Node has without help.
-func TestNode(t *testing.T) {
-	node := needtest.Program(t, "node")
-	server := startServer(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, node, "test/node.mjs", server.String()).CombinedOutput()
-	if err != nil || !strings.HasSuffix(string(out), "good\n") {
-		t.Fatalf("%v\n%s", err, out)
+// TestRuntimes runs the client outside browsers against the real server, over the
+// transports that each runtime has without help.
+func TestRuntimes(t *testing.T) {
+	for runtime, args := range map[string][]string{
+		"node": {}, "deno": {"run", "--no-remote", "--allow-net", "--allow-read"},
+	} {
+		t.Run(runtime, func(t *testing.T) {
+			program := needtest.Program(t, runtime)
+			server := startServer(t)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, program, append(args, "test/runtime.mjs", server.String())...)
+			cmd.Env = append(os.Environ(), "DENO_NO_UPDATE_CHECK=1")
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.HasSuffix(string(out), "good\n") {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		})
 	}
 }

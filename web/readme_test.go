@@ -181,7 +181,7 @@ func TestLegacySnippet(t *testing.T) {
 	})
 	page := httptest.NewServer(mux)
 	defer page.Close()
-	browse(t, page.URL+"/")
+	browse(t, "chromium", page.URL+"/")
 	want := map[string]bool{"published 13": true, `message {"text":"hello"}`: true}
 	for n := 2; n < 12; n++ { // the last ten, of which the snippet asks
 		want[fmt.Sprintf("message %d", n)] = true

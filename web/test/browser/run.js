@@ -9,8 +9,8 @@ self.run = function (connect, name, transports) {
       client.close();
       resolve(result);
     };
-    setTimeout(() => end("not in 30 s: " + client.state + ", " + client.reason), 30e3);
-    const room = client.room(name.replace(/[^a-z]/g, ""));
+    setTimeout(() => end("not in 60 s: " + client.state + ", " + client.reason), 60e3);
+    const room = client.room(self.browser + name.replace(/[^a-z]/g, ""));
     client.on("state", (e) => {
       if (e.state != "connected" || (transports && e.transport != transports[0]) || (!transports && e.transport != "websocket") || result.began) return;
       result.began = true;

@@ -1,4 +1,4 @@
-// The built client in Node, against the server whose address is the argument. It prints "good", or throws.
+// The built client outside browsers, against the server whose address is the argument. It prints "good", or throws.
 import assert from "node:assert/strict";
 import { connect } from "../dist/culvert.js";
 
@@ -7,9 +7,9 @@ process.on("unhandledRejection", (e) => {
 });
 const url = process.argv[2];
 
-for (const transport of ["sse", "poll"]) {
+for (const transport of [...(globalThis.WebSocket ? ["websocket"] : []), "sse", "poll"]) {
   const client = connect(url, { transports: [transport] });
-  const room = client.room("node" + transport, { from: "start", presence: true });
+  const room = client.room("room" + transport, { from: "start", presence: true });
   const seen = [];
   const reading = (async () => {
     for await (const m of room) if (seen.push(m.data) == 20) break;
