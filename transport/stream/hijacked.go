@@ -17,6 +17,10 @@ const maxStray = 4096
 
 // takeOver serves a stream on the connection itself.
 func (h *Handler) takeOver(w http.ResponseWriter, r *http.Request, q read.Request, k *kind, form int) {
+	// Before the connection is the handler's own: from then on the HTTP server
+	// does not wait for it, so Wait has to.
+	h.running.Add(1)
+	defer h.running.Done()
 	p := new(polled)
 	g := &p.gate
 	chunked := form == wire.FormSSE || form == wire.FormSSEBare || form == wire.FormNDJSON || form == wire.FormNDJSONBare

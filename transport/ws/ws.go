@@ -177,6 +177,8 @@ func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, e *codes.Error)
 }
 
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, bare bool, e *codes.Error) {
+	h.running.Add(1) // as serve does
+	defer h.running.Done()
 	_, g, ok := h.upgrade(w, r, false)
 	if !ok {
 		return
@@ -191,6 +193,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, q read.Request, 
 			return
 		}
 	}
+	// Before the connection is the handler's own: from then on the HTTP server
+	// does not wait for it, so Wait has to.
+	h.running.Add(1)
+	defer h.running.Done()
 	deflate := h.o.Deflate && offersDeflate(r)
 	ws, g, ok := h.upgrade(w, r, deflate)
 	if !ok {
