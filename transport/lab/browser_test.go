@@ -4,7 +4,6 @@ package lab
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -19,9 +18,14 @@ import (
 
 // browser is a headless Chromium, driven by its debugging protocol. Each page
 // opened in it has a context of its own: storage, connections and proxy.
-type browser struct {
-	process *process
-	conn    *websocket.Conn
+type browser struct{ *remote }
+
+func (b *browser) name() string { return "chromium" }
+
+// remote carries out commands in a browser. The debugging protocols of Chromium
+// and of Firefox are of one form.
+type remote struct {
+	conn *websocket.Conn
 
 	mu      sync.Mutex
 	last    int                 // guarded by mu
@@ -32,6 +36,26 @@ type browser struct {
 type answer struct {
 	Result json.RawMessage
 	Err    error
+}
+
+// connect begins to talk to the browser at address, until the end of the test.
+func connect(t testing.TB, address string) *remote {
+	t.Helper()
+	c, _, err := websocket.DefaultDialer.Dial(address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &remote{conn: c, waiting: map[int]chan answer{}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.listen()
+	}()
+	t.Cleanup(func() {
+		c.Close()
+		<-done
+	})
+	return r
 }
 
 func startBrowser(t testing.TB) *browser {
@@ -55,48 +79,35 @@ func startBrowser(t testing.TB) *browser {
 			t.Fatal("chromium does not start: " + p.words())
 		}
 	}
-	c, _, err := websocket.DefaultDialer.Dial(address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &browser{process: p, conn: c, waiting: map[int]chan answer{}}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		b.listen()
-	}()
-	t.Cleanup(func() {
-		c.Close()
-		<-done
-	})
-	return b
+	return &browser{connect(t, address)}
 }
 
-func (b *browser) listen() {
+func (r *remote) listen() {
 	for {
 		var m struct {
-			ID     int
-			Result json.RawMessage
-			Error  *struct{ Message string }
+			ID      int
+			Result  json.RawMessage
+			Message string
+			Error   json.RawMessage // Chromium's is an object, Firefox' the name of it
 		}
-		err := b.conn.ReadJSON(&m)
-		b.mu.Lock()
+		err := r.conn.ReadJSON(&m)
+		r.mu.Lock()
 		if err != nil {
-			b.gone = err
-			for _, c := range b.waiting {
+			r.gone = err
+			for _, c := range r.waiting {
 				c <- answer{Err: err}
 			}
-			b.waiting = nil
-			b.mu.Unlock()
+			r.waiting = nil
+			r.mu.Unlock()
 			return
 		}
-		c := b.waiting[m.ID]
-		delete(b.waiting, m.ID)
-		b.mu.Unlock()
+		c := r.waiting[m.ID]
+		delete(r.waiting, m.ID)
+		r.mu.Unlock()
 		if c != nil {
 			a := answer{Result: m.Result}
 			if m.Error != nil {
-				a.Err = errors.New(m.Error.Message)
+				a.Err = fmt.Errorf("%s %s", m.Error, m.Message)
 			}
 			c <- a
 		}
@@ -104,26 +115,26 @@ func (b *browser) listen() {
 }
 
 // call carries out a command of the debugging protocol.
-func (b *browser) call(method string, params any, result any) error {
-	return b.callIn("", method, params, result)
+func (r *remote) call(method string, params any, result any) error {
+	return r.callIn("", method, params, result)
 }
 
 // callIn is call in a session, "" for the browser itself.
-func (b *browser) callIn(session, method string, params any, result any) error {
-	b.mu.Lock()
-	if b.gone != nil {
-		defer b.mu.Unlock()
-		return b.gone
+func (r *remote) callIn(session, method string, params any, result any) error {
+	r.mu.Lock()
+	if r.gone != nil {
+		defer r.mu.Unlock()
+		return r.gone
 	}
-	b.last++
+	r.last++
 	c := make(chan answer, 1)
-	b.waiting[b.last] = c
-	command := map[string]any{"id": b.last, "method": method, "params": params}
+	r.waiting[r.last] = c
+	command := map[string]any{"id": r.last, "method": method, "params": params}
 	if session != "" {
 		command["sessionId"] = session
 	}
-	err := b.conn.WriteJSON(command)
-	b.mu.Unlock()
+	err := r.conn.WriteJSON(command)
+	r.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -134,11 +145,18 @@ func (b *browser) callIn(session, method string, params any, result any) error {
 		}
 		return json.Unmarshal(a.Result, result)
 	case <-time.After(30 * time.Second):
-		return fmt.Errorf("chromium does not answer to %s", method)
+		return fmt.Errorf("the browser does not answer to %s", method)
 	}
 }
 
-// page is one that is open.
+// tab is a page that is open.
+type tab interface {
+	close()
+	// evaluate says what an expression is in the page, in words.
+	evaluate(expression string) string
+}
+
+// page is one in Chromium.
 type page struct {
 	browser         *browser
 	context, target string
@@ -148,7 +166,6 @@ func (p *page) close() {
 	_ = p.browser.call("Target.disposeBrowserContext", map[string]any{"browserContextId": p.context}, nil)
 }
 
-// evaluate says what an expression is in the page, in words.
 func (p *page) evaluate(expression string) string {
 	var session struct{ SessionID string }
 	if err := p.browser.call("Target.attachToTarget", map[string]any{"targetId": p.target, "flatten": true}, &session); err != nil {
@@ -164,7 +181,7 @@ func (p *page) evaluate(expression string) string {
 }
 
 // open opens a page in a context of its own; proxy is nil for none.
-func (b *browser) open(address string, proxy *url.URL) (*page, error) {
+func (b *browser) open(address string, proxy *url.URL) (tab, error) {
 	params := map[string]any{"disposeOnDetach": true}
 	if proxy != nil {
 		// "<-loopback>" sends loopback addresses through the proxy as well; the

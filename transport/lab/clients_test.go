@@ -28,6 +28,23 @@ var started struct {
 	all []runtime
 }
 
+// everywhere is runtimes, and Firefox.
+func everywhere(t *testing.T) []runtime {
+	t.Helper()
+	all := runtimes(t)
+	program(t, "firefox-esr")
+	fox.Do(func() { fox.runtime = newFirefox(lasting{t}) })
+	if fox.runtime == nil {
+		t.Fatal("another test could not start it")
+	}
+	return append(slices.Clone(all), fox.runtime)
+}
+
+var fox struct {
+	sync.Once
+	runtime *inPages
+}
+
 // TestClients shows, for every row and for the client in Node and in Chromium,
 // that 40 messages in each direction arrive whole, once and in order, how long
 // the first one takes, which transport it comes to, and, when all connections

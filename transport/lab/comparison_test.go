@@ -39,7 +39,7 @@ var comparison = []struct {
 // itself, and its clients start one by one, as theirs did.
 func TestComparisonRows(t *testing.T) {
 	alone := make(slots, 1)
-	all := runtimes(t)
+	all := everywhere(t)
 	var judge judge
 	t.Run("rows", func(t *testing.T) {
 		for i, c := range comparison {
@@ -87,7 +87,7 @@ var silences = []struct {
 // TestSilence lets a path that worked fall silent, in each way that there is.
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	all := runtimes(t)
+	all := everywhere(t)
 	var judge judge
 	t.Run("rows", func(t *testing.T) {
 		for i, c := range silences {

@@ -2,7 +2,8 @@
 
 // Package lab proves that Culvert works through what stands between: it starts
 // the built server, real proxies in the configurations that make trouble, and
-// clients (a plain one in Go, the browser client in Node and in Chromium).
+// clients (a plain one in Go, the browser client in Node, in Chromium and, where it
+// is compared and where paths fall silent, in Firefox).
 //
 // Every row says which row of the catalogue of middleboxes it reproduces. Three
 // things are shown for each: that the middlebox really misbehaves, with an

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -243,11 +244,14 @@ func (n *node) begin(t testing.TB, p *path, k task) (*run, error) {
 	return r, nil
 }
 
-// chromium runs the client in a page.
-type chromium struct {
-	browser *browser
-	pages   *httptest.Server
-	client  string // the file
+// inPages runs the client in the pages of a browser.
+type inPages struct {
+	browser interface {
+		name() string
+		open(address string, proxy *url.URL) (tab, error)
+	}
+	pages  *httptest.Server
+	client string // the file
 
 	mu   sync.Mutex
 	last int                 // guarded by mu
@@ -261,18 +265,31 @@ type pageRun struct {
 	ended chan struct{}
 }
 
-func newChromium(t testing.TB) *chromium {
+func newChromium(t testing.TB) *inPages {
 	t.Helper()
-	c := &chromium{client: clientFile(t), runs: map[string]*pageRun{}}
-	c.pages = httptest.NewServer(c)
-	t.Cleanup(c.pages.Close)
+	c := newInPages(t)
 	c.browser = startBrowser(t)
 	return c
 }
 
-func (c *chromium) name() string { return "chromium" }
+func newFirefox(t testing.TB) *inPages {
+	t.Helper()
+	c := newInPages(t)
+	c.browser = startFirefox(t)
+	return c
+}
 
-func (c *chromium) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func newInPages(t testing.TB) *inPages {
+	t.Helper()
+	c := &inPages{client: clientFile(t), runs: map[string]*pageRun{}}
+	c.pages = httptest.NewServer(c)
+	t.Cleanup(c.pages.Close)
+	return c
+}
+
+func (c *inPages) name() string { return c.browser.name() }
+
+func (c *inPages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	switch r.URL.Path {
 	case "/page.html", "/run.mjs":
@@ -312,7 +329,7 @@ func (c *chromium) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (c *chromium) begin(_ testing.TB, p *path, k task) (*run, error) {
+func (c *inPages) begin(_ testing.TB, p *path, k task) (*run, error) {
 	if os.Getenv("LAB_CLIENT") != "" {
 		k.Client = "/culvert.js"
 	}
