@@ -56,7 +56,9 @@ func startFirefox(t testing.TB) *firefox {
 		}
 	}
 	f := &firefox{connect(t, at[1]+"/session")}
-	if err := f.call("session.new", map[string]any{"capabilities": map[string]any{}}, nil); err != nil {
+	if err := f.call("session.new", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
+		"acceptInsecureCerts": true, // the lab's own certificate
+	}}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	return f

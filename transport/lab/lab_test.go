@@ -3,7 +3,7 @@
 // Package lab proves that Culvert works through what stands between: it starts
 // the built server, real proxies in the configurations that make trouble, and
 // clients (a plain one in Go, the browser client in Node, in Chromium and, where it
-// is compared and where paths fall silent, in Firefox).
+// is compared and where paths fall silent, in Firefox; -lab.firefox: everywhere).
 //
 // Every row says which row of the catalogue of middleboxes it reproduces. Three
 // things are shown for each: that the middlebox really misbehaves, with an
@@ -69,7 +69,7 @@ var incomplete atomic.Bool
 
 // complete tells whether every test was run as it is.
 func complete() bool {
-	return !incomplete.Load() && !slices.ContainsFunc([]string{"test.run", "test.skip", "test.list", "lab.seed", "lab.combinations"}, given)
+	return !incomplete.Load() && !slices.ContainsFunc([]string{"test.run", "test.skip", "test.list", "lab.seed", "lab.combinations", "lab.firefox"}, given)
 }
 
 // atEnd is what is undone after the last test.
