@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -20,11 +21,15 @@ import (
 )
 
 // newClient makes an HTTP client that shows what came: it follows nothing and
-// unpacks nothing.
+// unpacks nothing. It speaks HTTP/1.1, where what becomes of a request is what
+// becomes of its connection, as with a WebSocket.
 func (d *doctor) newClient() *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DisableCompression = true
 	t.ForceAttemptHTTP2 = false
+	// The copy's own configuration offers HTTP/2 nevertheless, and HTTP/2's frames
+	// would be taken for an answer.
+	t.TLSClientConfig = &tls.Config{RootCAs: d.o.roots}
 	t.MaxIdleConnsPerHost = 16
 	if d.proxy != nil {
 		t.Proxy = http.ProxyURL(d.proxy)

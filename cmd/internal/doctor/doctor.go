@@ -9,6 +9,7 @@ package doctor
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +42,8 @@ type Options struct {
 	// Progress hears of each test when it begins, without a State, and when it has
 	// ended. It is called by one goroutine at a time.
 	Progress func(Step)
+
+	roots *x509.CertPool // who signs certificates, for tests; nil: whom the system knows
 }
 
 // Validate reports the first option that cannot be used.

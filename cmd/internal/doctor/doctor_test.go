@@ -3,6 +3,7 @@ package doctor
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -79,8 +80,22 @@ func TestHonest(t *testing.T) {
 	needtest.Time(t, "it takes seconds")
 	t.Parallel()
 	server := serve(t)
+	secure := servertest.Start(t, servertest.Options{TLS: true}).Server // with HTTP/2, which a browser speaks there
+	roots := x509.NewCertPool()
+	roots.AddCert(secure.Certificate())
+	https := quick(secure.URL)
+	https.roots = roots
+	tunnel, err := middlebox.Start(middlebox.Config{Forward: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tunnel.Close)
+	tunnelled := https
+	tunnelled.Proxy = tunnel.URL()
 	for name, o := range map[string]Options{
 		"directly":          quick(server.URL),
+		"by HTTPS":          https,
+		"HTTPS, by a proxy": tunnelled,
 		"an honest box":     quick(startBox(t, server, middlebox.Options{}).URL()),
 		"through a proxy":   {URL: "http://culvert.test:8080", Proxy: startBox(t, server, middlebox.Options{}).URL(), Idle: 2 * time.Second, Wait: 2 * time.Second},
 		"an address behind": quick(server.URL + "/"),

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ type socket struct {
 
 // dial makes the handshake.
 func (d *doctor) dial(ctx context.Context, query string) (*socket, *http.Response, error) {
-	dialer := websocket.Dialer{HandshakeTimeout: d.o.Patience, NetDialContext: d.tunnel}
+	dialer := websocket.Dialer{HandshakeTimeout: d.o.Patience, NetDialContext: d.tunnel, TLSClientConfig: &tls.Config{RootCAs: d.o.roots}}
 	c, resp, err := dialer.DialContext(ctx, "ws"+strings.TrimPrefix(d.base, "http")+d.once("/rooms/"+d.room("ws")+"/ws"+query), nil)
 	if err != nil {
 		return nil, resp, err
