@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,12 @@ func (d *doctor) newClient() *http.Client {
 	t.MaxIdleConnsPerHost = 16
 	if d.proxy != nil {
 		t.Proxy = http.ProxyURL(d.proxy)
+	}
+	t.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+		if resp.StatusCode != http.StatusOK {
+			return &connectError{resp.StatusCode} // net/http has the status' text only
+		}
+		return nil
 	}
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
@@ -113,7 +120,10 @@ func (d *doctor) once(path string) string {
 	return path + sep + "n=" + d.nonce + "-" + strconv.FormatInt(asked, 10)
 }
 
-// echo is an answer of /doctor/echo.
+// echoPath is where the server tells what arrived.
+const echoPath = "/doctor/echo"
+
+// echo is an answer of echoPath.
 type echo struct {
 	Echo, ID, Method, Protocol, Client string
 	Target, Body                       int
@@ -142,7 +152,7 @@ func readEcho(a answer, path string) (echo, error) {
 // little.
 func (d *doctor) tryEcho(ctx context.Context, method, query, body string, headers ...string) (e echo, a answer, err error) {
 	for range 3 {
-		path := d.once("/doctor/echo" + query)
+		path := d.once(echoPath + query)
 		a = d.ask(ctx, d.o.Patience, method, path, body, headers...)
 		if e, err = readEcho(a, path); err == nil || ctx.Err() != nil || refusal(a) {
 			return e, a, err
@@ -165,10 +175,20 @@ func reason(err error) string {
 	}
 	var dns *net.DNSError
 	var refused *connectError
+	var untrusted *tls.CertificateVerificationError
+	var address *net.AddrError
 	var netErr net.Error
 	switch {
 	case errors.As(err, &dns):
 		return "the name " + dns.Name + " is not known"
+	case errors.As(err, &untrusted):
+		return distrust(untrusted.Err)
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "what answers speaks HTTP, not HTTPS"
+	case strings.Contains(err.Error(), "malformed HTTP"): // net/http's error has no type
+		return "what answers does not speak HTTP"
+	case errors.As(err, &address):
+		return address.Err + " " + address.Addr
 	case errors.As(err, &refused):
 		return refused.Error()
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -181,6 +201,22 @@ func reason(err error) string {
 		return "the connection was closed"
 	}
 	return err.Error()
+}
+
+// distrust says in a few words what is wrong with a certificate.
+func distrust(err error) string {
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &unknown):
+		return "the certificate is signed by nobody whom this device trusts; something on the way may show one of its own"
+	case errors.As(err, &name):
+		return "the certificate is for another name than " + name.Host
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "the certificate has expired, or is not valid yet by this device's clock"
+	}
+	return "the certificate is not valid: " + err.Error()
 }
 
 // broke reports whether the other side, or something between, ended the

@@ -174,8 +174,11 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	d.http = d.newClient()
 	defer d.http.CloseIdleConnections()
 	d.report = Report{URL: base, Time: time.Now().UTC().Truncate(time.Second), Findings: []Finding{}}
-	if proxy != nil {
-		d.report.Proxy = proxy.Redacted()
+	if target, err := url.Parse(base); err == nil {
+		// Also one that the environment names, which the user may not know of.
+		if through, err := d.proxyFor(target); err == nil && through != nil {
+			d.report.Proxy = through.Redacted()
+		}
 	}
 	err := d.examine(ctx)
 	if ctx.Err() != nil {

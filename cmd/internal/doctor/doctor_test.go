@@ -340,6 +340,63 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// TestNoAnswer: what stands in the way of every request is said in words that do
+// not come from a program.
+func TestNoAnswer(t *testing.T) {
+	plain := serve(t)
+	secure := servertest.Start(t, servertest.Options{TLS: true}).Server
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			_, _ = io.WriteString(c, "220 mail.example.org\r\n")
+			_ = c.Close()
+		}
+	}))
+	t.Cleanup(other.Close)
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	refuses := func(status int) string {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }))
+		t.Cleanup(proxy.Close)
+		return proxy.URL
+	}
+	moves := func(location string) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", strings.ReplaceAll(location, "PATH", r.URL.RequestURI()))
+			w.WriteHeader(http.StatusMovedPermanently)
+		}))
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	for name, tt := range map[string]struct{ url, proxy, code, says string }{
+		"HTTP where HTTPS is asked for":    {strings.Replace(plain.URL, "http", "https", 1), "", "unreachable", "no answer: what answers speaks HTTP, not HTTPS."},
+		"HTTPS where HTTP is asked for":    {strings.Replace(secure.URL, "https", "http", 1), "", "foreign", "not a Culvert server (status 400)"},
+		"a certificate that nobody knows":  {secure.URL, "", "unreachable", "the certificate is signed by nobody whom this device trusts"},
+		"not HTTP":                         {other.URL, "", "unreachable", "no answer: what answers does not speak HTTP."},
+		"no port":                          {"http://127.0.0.1:99999", "", "unreachable", "no answer: invalid port 99999."},
+		"a dead proxy":                     {plain.URL, gone.URL, "unreachable", "no answer: the proxy cannot be reached, the connection is refused."},
+		"a dead proxy, HTTPS":              {secure.URL, gone.URL, "unreachable", "no answer: the proxy cannot be reached, the connection is refused."},
+		"a proxy that refuses HTTPS":       {secure.URL, refuses(403), "unreachable", "no answer: the proxy refuses CONNECT with status 403."},
+		"a proxy that wants a name, HTTPS": {secure.URL, refuses(407), "proxy_auth", "wants a name and a password"},
+		"moved to HTTPS":                   {moves("https://culvert.test:8443PATH"), "", "moved", "another address: https://culvert.test:8443."},
+		"moved below a prefix":             {moves("/inner/PATH"), "", "moved", "/inner."},
+		"a page to sign in":                {moves("https://wifi.example.org/sign-in?from=PATH"), "", "moved", "https://wifi.example.org/sign-in."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := quick(tt.url)
+			o.Proxy = tt.proxy
+			r := examine(t, o)
+			if r.Works || len(r.Findings) != 1 || r.Findings[0].Code != tt.code || !strings.Contains(r.Findings[0].Network, tt.says) {
+				t.Errorf("%+v", r.Findings)
+			}
+			if told := "The requests were sent through the proxy " + tt.proxy + ".\n"; strings.Contains(r.Conclusion(), told) != (tt.proxy != "") {
+				t.Errorf("the proxy is told of, or not:\n%s", r.Conclusion())
+			}
+		})
+	}
+}
+
 // TestConnectRefused: a proxy may pass requests on and yet refuse the tunnel
 // that a WebSocket takes.
 func TestConnectRefused(t *testing.T) {

@@ -16,25 +16,25 @@ func (s Step) Line() string {
 
 // Head is the report's beginning.
 func (r *Report) Head() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Culvert doctor: %s", r.URL)
-	if r.Proxy != "" {
-		fmt.Fprintf(&b, " through %s", r.Proxy)
-	}
-	fmt.Fprintf(&b, "\n%s\n\n", r.Time.Format(time.RFC3339))
-	return b.String()
+	return fmt.Sprintf("Culvert doctor: %s\n%s\n\n", r.URL, r.Time.Format(time.RFC3339))
 }
 
 // Conclusion is what comes behind the tests.
 func (r *Report) Conclusion() string {
 	var b strings.Builder
 	b.WriteString("\n")
+	if r.Proxy != "" {
+		fmt.Fprintf(&b, "The requests were sent through the proxy %s.\n", r.Proxy)
+	}
 	if r.From != "" {
 		fmt.Fprintf(&b, "The server sees requests from %s", r.From)
 		if r.Via != "" {
 			fmt.Fprintf(&b, " (%s)", r.Via)
 		}
-		b.WriteString(".\n\n")
+		b.WriteString(".\n")
+	}
+	if r.Proxy != "" || r.From != "" {
+		b.WriteString("\n")
 	}
 	b.WriteString("What this network does, and what Culvert does about it:\n\n")
 	for _, f := range r.Findings {
