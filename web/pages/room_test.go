@@ -223,8 +223,8 @@ func TestShell(t *testing.T) {
 	x.clean(server.URL)
 }
 
-// TestWhy: a person is told why a transport is in use, and that a forced one
-// finds no way.
+// TestWhy: a person is told why a transport is in use, that a forced one finds
+// no way, and that nothing does.
 func TestWhy(t *testing.T) {
 	needtest.Time(t, "it starts a browser")
 	server := start(t)
@@ -241,7 +241,9 @@ func TestWhy(t *testing.T) {
 	x.until(`document.querySelector("#state").textContent.startsWith("Out of reach") && document.querySelector("#reason").textContent.endsWith("Automatic may find another way")`)
 	x.do(`document.querySelector("input[name=transport][value='']").click()`)
 	x.until(connected)
-	x.clean(box.URL(), "WebSocket")
+	box.Close()
+	x.until(`document.querySelector("#state").textContent.startsWith("Out of reach") && document.querySelector("#reason").textContent == "no connection to the server"`)
+	x.clean(box.URL(), "WebSocket", "net::ERR_")
 }
 
 // TestKeyboard: everything is reached by the keyboard, has a name, and shows

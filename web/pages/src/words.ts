@@ -30,6 +30,8 @@ const plain: [RegExp, string][] = [
   [/^(pageshow|visibilitychange)$/, "the page is looked at again"],
   [/WebSocket closed: (\d+)/, "the WebSocket was refused or broke (code $1)"],
   [/streams: (\w+)/, "streams do not flow ($1)"],
+  // What Chromium, Firefox and Safari say of a request that got no answer.
+  [/^(Failed to fetch|NetworkError .*|Load failed)$/, "no connection to the server"],
 ];
 
 /** Why it is so. chosen: a transport is forced. */
