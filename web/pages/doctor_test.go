@@ -60,6 +60,7 @@ func TestDoctorPage(t *testing.T) {
 		{"is thin", middlebox.Options{BytesPerSecond: 20_000}, "thin", ""},
 		{"is a captive portal", middlebox.Options{Answer: middlebox.CaptivePortal()}, "portal", "cannot be reached"},
 		{"is busy", middlebox.Options{Answer: middlebox.Busy(503, second, 4)}, "busy", ""},
+		{"goes away", middlebox.Options{Answer: &middlebox.Answer{Status: 502}}, "gone", "out of reach during"},
 		{"changes Host", middlebox.Options{}, "origin", "Publishing needs"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -84,10 +85,21 @@ func TestDoctorPage(t *testing.T) {
 			if tt.want == "origin" {
 				address = changesHost(t, server)
 			}
+			misbehave := func() { behave(tt.o) }
+			if tt.want == "gone" {
+				waits := server.Config.Handler
+				server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if strings.Contains(r.URL.Path, "/doctor-wait-") { // the longest poll, which takes 5 s
+						time.AfterFunc(4*time.Second, func() { behave(tt.o) })
+					}
+					waits.ServeHTTP(w, r)
+				})
+				misbehave = func() {}
+			}
 			var wrong []string
 			for range 3 { // a busy machine can look like a bad network
 				behave(middlebox.Options{})
-				if wrong = diagnose(t, b, address, func() { behave(tt.o) }, tt.want, tt.verdict, "doctor-"+tt.name); len(wrong) == 0 {
+				if wrong = diagnose(t, b, address, misbehave, tt.want, tt.verdict, "doctor-"+tt.name); len(wrong) == 0 {
 					return
 				}
 			}

@@ -227,7 +227,7 @@ func (d *doctor) examine(ctx context.Context) error {
 	}
 	d.filters(ctx)
 	d.clock(ctx)
-	d.waiting(w)
+	d.waiting(ctx, w)
 	return ctx.Err()
 }
 
@@ -267,9 +267,13 @@ func (d *doctor) find(code string, values ...any) {
 // conclude says what all of it means.
 func (d *doctor) conclude(works bool) {
 	r := &d.report
-	r.Works = works
+	r.Works = works && !r.Has("gone")
 	if !works {
 		r.Verdict = "Culvert cannot be reached on this path."
+		return
+	}
+	if r.Has("gone") {
+		r.Verdict = "Culvert went out of reach during the tests."
 		return
 	}
 	if d.failed > 0 && !r.Has("answers_cut") && !r.Has("busy") {

@@ -340,6 +340,23 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// TestGone: what a server took with it when it ended says nothing of the network.
+func TestGone(t *testing.T) {
+	needtest.Time(t, "it takes seconds")
+	t.Parallel()
+	box := startBox(t, serve(t), middlebox.Options{})
+	o := quick(box.URL())
+	o.Progress = func(s Step) {
+		if s.ID == "waiting" && s.State == "" {
+			box.Close()
+		}
+	}
+	r := examine(t, o)
+	if r.Works || r.Best != "" || !r.Has("gone") || r.Has("ws_age") || r.Has("response_cap") || !strings.Contains(r.Verdict, "out of reach") {
+		t.Errorf("works %v, best %q, %+v", r.Works, r.Best, r.Findings)
+	}
+}
+
 // TestNoAnswer: what stands in the way of every request is said in words that do
 // not come from a program.
 func TestNoAnswer(t *testing.T) {

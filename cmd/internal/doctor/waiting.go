@@ -56,7 +56,7 @@ func (d *doctor) beside(ctx context.Context, test func(context.Context) fate) *w
 type waits struct{ busy, idle, flow, poll *wait }
 
 // waiting waits for them.
-func (d *doctor) waiting(w waits) {
+func (d *doctor) waiting(ctx context.Context, w waits) {
 	named := []struct {
 		id, title, lasted string
 		*wait
@@ -86,6 +86,9 @@ func (d *doctor) waiting(w waits) {
 				state, words = Note, "not all lived as long"
 			}
 		}
+		if state == Note && d.goneNow(ctx) {
+			return Bad, "the server went out of reach"
+		}
 		d.judgeWaiting(named[1].fate, named[0].fate, named[2].fate, named[3].fate)
 		return state, words
 	})
@@ -99,6 +102,26 @@ func (d *doctor) waiting(w waits) {
 		}
 		d.step(one.id, one.title, func() (State, string) { return state, one.fate.words(one.lasted) })
 	}
+}
+
+// goneNow looks whether the server is still there where something was cut. A
+// server that has ended took everything with it, which is no limit of a network.
+func (d *doctor) goneNow(ctx context.Context) bool {
+	client := d.newClient() // a connection from before may be what was cut
+	defer client.CloseIdleConnections()
+	var a answer
+	for try := range 4 {
+		if try > 0 && !pause(ctx, time.Second/2) {
+			return false
+		}
+		path := d.once(echoPath)
+		a = d.askBy(ctx, client, d.o.Patience, http.MethodGet, path, "")
+		if _, err := readEcho(a, path); err == nil || ctx.Err() != nil {
+			return false
+		}
+	}
+	d.find("gone", "error", a.words())
+	return true
 }
 
 // longPoll asks for a poll as long as the protocol allows. What fails at once

@@ -37,9 +37,13 @@ export async function diagnose(times: Times, progress: (step: Step) => void): Pr
 
 function conclude(run: Run, works: boolean) {
   const report = run.report;
-  report.works = works;
+  report.works = works && !report.has("gone");
   if (!works) {
     report.verdict = "Culvert cannot be reached on this path.";
+    return;
+  }
+  if (report.has("gone")) {
+    report.verdict = "Culvert went out of reach during the tests.";
     return;
   }
   if (run.failed && !report.has("answers_cut") && !report.has("busy")) report.find("flaky", { failed: run.failed, total: count() });

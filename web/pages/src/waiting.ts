@@ -1,6 +1,6 @@
 // The tests that only wait. They begin as soon as there is something to wait
 // for, and run beside the others.
-import { ask, now, once, room } from "./net";
+import { ask, now, once, pause, readEcho, room, words } from "./net";
 import { Fate, Run, seconds, spent } from "./run";
 
 type Waits = { [K in "busy" | "idle" | "flow" | "poll"]: undefined | (() => Promise<Fate>) };
@@ -16,8 +16,10 @@ export async function waiting(run: Run, waits: Waits) {
     "Long connections, " + seconds(longest) + " s",
     async () => {
       fates = await Promise.all([waits.busy, waits.idle, waits.flow, waits.poll].map((fate) => (fate ? fate() : spent)));
+      const whole = fates.every((f) => f.end == "lasted" || f.end == "spent");
+      if (!whole && (await goneNow(run))) return ["bad", "the server went out of reach"];
       judgeWaiting(run, fates[0], fates[1], fates[2], fates[3]);
-      return fates.every((f) => f.end == "lasted" || f.end == "spent") ? ["good", "all lived as long"] : ["note", "not all lived as long"];
+      return whole ? ["good", "all lived as long"] : ["note", "not all lived as long"];
     },
     left,
   );
@@ -32,6 +34,24 @@ export async function waiting(run: Run, waits: Waits) {
     const lasted = ids[i][0] == "poll-long" ? "answered after " : "alive after ";
     const text = (end == "lasted" ? lasted : end == "silent" ? "silent after " : "cut after ") + seconds(ms) + " s";
     await run.step(ids[i][0], ids[i][1], async () => (end == "spent" ? ["skipped", ""] : [end == "lasted" ? "good" : "note", text]));
+  }
+}
+
+/**
+ * Looks whether the server is still there where something was cut. A server that
+ * has ended took everything with it, which is no limit of a network. Silence says
+ * little: a browser may ask on a connection that was forgotten.
+ */
+async function goneNow(run: Run): Promise<boolean> {
+  for (let tries = 1; ; tries++) {
+    const path = once("/doctor/echo");
+    const answer = await ask(run.times.patience, path);
+    if (answer.silent || readEcho(answer, path)) return false;
+    if (tries == 4) {
+      run.report.find("gone", { error: words(answer) });
+      return true;
+    }
+    await pause(500);
   }
 }
 
