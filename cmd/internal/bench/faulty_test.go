@@ -100,7 +100,7 @@ func TestFaultsAreFound(t *testing.T) {
 				return []string{event, kept}
 			}
 			return []string{event}
-		}, func(c report.Checks) int64 { return c.Lost + c.Repeated }, 2},
+		}, func(c report.Checks) int64 { return c.Disordered*100 + c.Faults() }, 101},
 		"under another offset": {func(i, offset int, event string) []string {
 			if i == 4 && (offset == 8 || offset == 9) {
 				return []string{strings.Replace(event, fmt.Sprintf(`"offset":%d`, offset), fmt.Sprintf(`"offset":%d`, 17-offset), 1)}

@@ -169,6 +169,7 @@ func (s *subscriber) gap(p []byte) {
 		return nil
 	})
 	s.unsteady()
+	s.skipped = nil
 	s.known = false
 	if err := s.start(to); err != nil {
 		s.run.faults.add(err)
@@ -213,14 +214,35 @@ func (s *subscriber) step(m *seen) bool {
 	switch {
 	case m.offset == s.offset+1:
 	case m.offset <= s.offset:
-		c.Repeated++
+		if _, ok := s.skipped[m.offset]; ok {
+			delete(s.skipped, m.offset)
+			c.Lost--
+			c.Disordered++
+		} else {
+			c.Repeated++
+		}
 		return false
 	case s.known:
 		c.Lost += int64(m.offset - s.offset - 1)
+		s.skip(s.offset+1, m.offset)
 		s.unsteady()
 	}
 	s.offset, s.known = m.offset, true
 	return true
+}
+
+// maxSkipped bounds what is remembered of offsets that were passed over. One
+// that comes after all and is not remembered counts as repeated.
+const maxSkipped = 1000
+
+// skip remembers the offsets in [from, to).
+func (s *subscriber) skip(from, to uint64) {
+	if s.skipped == nil {
+		s.skipped = map[uint64]struct{}{}
+	}
+	for ; from < to && len(s.skipped) < maxSkipped; from++ {
+		s.skipped[from] = struct{}{}
+	}
 }
 
 // stepUnordered is step where messages may overtake each other: offset is then

@@ -48,7 +48,10 @@ type subscriber struct {
 	id     [maxID]byte
 	idLen  int
 	ahead  uint64 // without offsets: bit i is seq offset+1+i
-	live   uint64 // messages from this number on were published while it was ready
+	// skipped has offsets that were passed over: counted as lost until one
+	// comes behind a later one. nil for nearly everybody.
+	skipped map[uint64]struct{}
+	live    uint64 // messages from this number on were published while it was ready
 }
 
 type state uint8
