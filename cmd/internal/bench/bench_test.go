@@ -237,4 +237,9 @@ func TestSettingsThatDoNotGoTogether(t *testing.T) {
 			t.Errorf("%s: %v, want a usage error", args, err)
 		}
 	}
+	_, err := run(t, "--url", "http://localhost:1", "--command", " ")
+	var usage *settings.Error
+	if !errors.As(err, &usage) {
+		t.Errorf("a command of nothing: %v", err)
+	}
 }

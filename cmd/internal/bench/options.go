@@ -208,6 +208,8 @@ const usualRate = 4
 // together.
 func (o *options) complete() error {
 	switch {
+	case o.command != "" && strings.TrimSpace(o.command) == "":
+		return settings.Errorf("--command names no program")
 	case o.command != "" && o.url == "":
 		return settings.Errorf("--command needs the --url at which the program will be reached")
 	case o.url != "" && o.command == "" && o.serverCore >= 0:
