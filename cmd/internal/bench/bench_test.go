@@ -228,7 +228,7 @@ func TestSettingsThatDoNotGoTogether(t *testing.T) {
 		"--command x", "--batch 2 --outstanding 2 --rate 3", "--url http://localhost:1 --server-core 0", "--url http://localhost:1 --profile x", "--pid 1",
 		"--subscribers 0 --outstanding 1", "--peer nchan --url http://localhost:1 --transport ndjson", "--batch 2 --url http://localhost:1", "--spread", "--spread --batch 10 --outstanding 1 --rooms 9",
 		"--stalled 60%", "--stalled x", "--rate -1", "--rate NaN", "--url ftp://x", "--url http://x?y=z", "--header x", "--size 10", "--transport smoke",
-		"--storm 1000 --rooms 2000", "--url http://localhost:1 --serve-flags x", "--insecure-tls", "--insecure-tls --url http://localhost:1",
+		"--storm 1000 --rooms 2000", "--url http://localhost:1 --serve-flags x", "--insecure-tls --url http://localhost:1",
 		"--compress --transport sse",
 	} {
 		_, err := run(t, strings.Fields(args)...)

@@ -218,8 +218,8 @@ func (o *options) complete() error {
 		return settings.Errorf("--profile and --heap-profile are for a server that the bench starts by itself")
 	case o.url != "" && o.serveFlags != "":
 		return settings.Errorf("--serve-flags is for a server that the bench starts by itself")
-	case o.insecureTLS && !strings.HasPrefix(o.url, "https://"):
-		return settings.Errorf("--insecure-tls is for an https:// server, at --url")
+	case o.insecureTLS && o.url != "" && !strings.HasPrefix(o.url, "https://"):
+		return settings.Errorf("--insecure-tls is for an https:// server")
 	case o.compress && (o.transport != transportWS && o.transport != transportMixed):
 		return settings.Errorf("--compress is for --transport ws or mixed: other transports are compressed by proxies, if at all")
 	case o.url == "" && o.pid != 0:

@@ -51,11 +51,14 @@ func startServer(ctx context.Context, o *options) (*server, error) {
 		if err != nil {
 			return nil, err
 		}
-		name, args = self, []string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json"}
+		name, args = self, []string{"serve", "--listen", "127.0.0.1:0"}
 		if o.profile != "" || o.heap != "" {
 			args = append(args, "--pprof", "127.0.0.1:0")
 		}
 		args = append(args, strings.Fields(o.serveFlags)...)
+		// Last, so that no flag and no variable keeps it from saying that it is
+		// ready.
+		args = append(args, "--log-format", "json", "--log-level", "info")
 	}
 	s := &server{cmd: exec.Command(name, args...), over: make(chan struct{})}
 	out, err := s.cmd.StderrPipe()
@@ -132,7 +135,8 @@ func (s *server) await(ctx context.Context, said <-chan listening, profiles bool
 				s.profile = l.URL
 				continue
 			}
-			u, err := url.Parse("http://" + l.Address)
+			scheme, _, _ := strings.Cut(l.URL, "://") // https where --serve-flags give it a certificate
+			u, err := url.Parse(scheme + "://" + l.Address)
 			if err != nil {
 				return err
 			}
