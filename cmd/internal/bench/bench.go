@@ -53,6 +53,11 @@ func (o *options) run(ctx context.Context, errOut io.Writer) (*report.Result, er
 			Rate: o.rate, Outstanding: o.outstanding, Batch: o.batch, Keys: o.keys,
 		},
 	}}
+	if o.pid != 0 {
+		if _, err := usage.Of(o.pid); err != nil {
+			return nil, fmt.Errorf("--pid %d: %w", o.pid, err)
+		}
+	}
 	if o.url == "" || o.command != "" {
 		server, err := startServer(ctx, o)
 		if err != nil {

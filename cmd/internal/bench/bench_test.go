@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/culvertd/culvert/cmd/internal/bench"
 	"github.com/culvertd/culvert/cmd/internal/bench/report"
+	"github.com/culvertd/culvert/cmd/internal/bench/usage"
 	"github.com/culvertd/culvert/cmd/internal/settings"
 	"github.com/culvertd/culvert/transport/servertest"
 )
@@ -135,6 +137,35 @@ func TestCompressed(t *testing.T) {
 	}
 	if _, err := run(t, "--url", serve(t), "--subscribers", "2", "--messages", "5", "--compress"); err == nil || !strings.Contains(err.Error(), "does not compress") {
 		t.Errorf("a server that does not compress: %v", err)
+	}
+}
+
+// Figures of a process that cannot be looked at are not zero: there are none.
+func TestPID(t *testing.T) {
+	url := serve(t)
+	args := []string{"--url", url, "--subscribers", "2", "--messages", "5", "--outstanding", "1"}
+	if _, err := usage.Of(os.Getpid()); err != nil {
+		t.Skip(err)
+	}
+	if r, err := run(t, append(args, "--pid", strconv.Itoa(os.Getpid()))...); err != nil || r.CPU == nil || r.Memory == nil {
+		t.Errorf("this process: %+v, %v", r, err)
+	}
+	if r, err := run(t, append(args, "--pid", strconv.Itoa(1<<30))...); err == nil || !strings.Contains(err.Error(), "--pid 1073741824: ") {
+		t.Errorf("no process: %+v, %v", r, err)
+	}
+}
+
+// What a publish was answered with is one line of the table.
+func TestRefusedPublishes(t *testing.T) {
+	url := serve(t)
+	r, err := run(t, "--url", url, "--subscribers", "1", "--messages", "4", "--header", "Content-Encoding: gzip")
+	if !errors.Is(err, bench.ErrFaults) || len(r.Errors) == 0 || r.Checks.Unanswered == 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for _, e := range r.Errors {
+		if strings.ContainsAny(e.Text, "\r\n") {
+			t.Errorf("%q", e.Text)
+		}
 	}
 }
 

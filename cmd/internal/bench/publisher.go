@@ -273,7 +273,7 @@ func (p *publisher) settle(ok bool, offset uint64, body []byte) {
 	}
 	if !ok {
 		r.checks.Unanswered += int64(s.n)
-		r.faults.add(fmt.Errorf("publish: %.200s", body))
+		r.faults.add(fmt.Errorf("publish: %.200s", bytes.TrimSpace(body)))
 	}
 	if rec := r.ledger.get(s.first); rec.measured && !rec.room.side {
 		r.publishing.Record(r.now() - s.at)
