@@ -7,7 +7,9 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +137,28 @@ func TestPage(t *testing.T) {
 			}
 			rest = after
 		}
+	}
+}
+
+// No label begins left of its picture, where it would be cut off.
+func TestLabelsFit(t *testing.T) {
+	r := sample()
+	r.Samples[3].PerSecond, r.Samples[4].RSS = 1_400_000, 40<<30
+	var b bytes.Buffer
+	if err := r.WritePage(&b); err != nil {
+		t.Fatal(err)
+	}
+	labels := regexp.MustCompile(`<text text-anchor="end" x="([0-9.]+)" y="[0-9.]+">([^<]*)</text>`).FindAllStringSubmatch(b.String(), -1)
+	found := map[string]bool{}
+	for _, l := range labels {
+		x, err := strconv.ParseFloat(l[1], 64)
+		if narrowest := 6.36 * float64(len(strings.ReplaceAll(l[2], ",", ""))); err != nil || x < narrowest {
+			t.Errorf("%q ends at %s", l[2], l[1])
+		}
+		found[l[2]] = true
+	}
+	if !found["2,000,000"] || !found["50,000 MB"] {
+		t.Errorf("labels %v", found)
 	}
 }
 

@@ -16,6 +16,9 @@ const (
 	top, bottom = 14.0, 166.0
 )
 
+// digitWide is how wide a digit of a label is at most, whatever font is there.
+const digitWide = 6.5
+
 type picture struct{ strings.Builder }
 
 func (p *picture) begin(label string) {
@@ -94,6 +97,7 @@ func timeline(samples []Sample, unit func(float64) string, series ...[]float64) 
 		most = max(most, slices.Max(s))
 	}
 	most = ceiling(most)
+	left := max(left, digitWide*float64(len(unit(most)))+6) // a long label has its place, too
 	p.begin(fmt.Sprintf("Values over the time of the run, from 0 to %s", unit(most)))
 	first, last := samples[0].At, samples[len(samples)-1].At
 	x := func(at float64) float64 { return left + (right-left)*(at-first)/max(last-first, 1e-9) }
