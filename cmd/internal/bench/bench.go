@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/culvertd/culvert/cmd/internal/bench/report"
@@ -16,6 +17,8 @@ import (
 
 // ErrFaults is the outcome of a run in which something happened that must not.
 var ErrFaults = errors.New("not everything arrived once and in order")
+
+var errInterrupted = errors.New("interrupted before its end")
 
 // Declare declares the command's settings and returns what runs it. version is
 // the program's.
@@ -88,6 +91,12 @@ func (o *options) run(ctx context.Context, errOut io.Writer) (*report.Result, er
 	r.watch.end()
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
+	}
+	if errors.Is(err, context.Canceled) {
+		err = errInterrupted
+	}
+	if err != nil {
+		c.result.Broken, _, _ = strings.Cut(err.Error(), "\n") // without what a server of its own said
 	}
 	if err != nil && c.result.Connect.Seconds == 0 {
 		return nil, err

@@ -224,6 +224,40 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// A run that breaks off says so wherever it says something.
+func TestInterrupted(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "r.html")
+	s := settings.New("culvert bench")
+	execute := bench.Declare(s, "test")
+	if _, err := s.Parse([]string{"--url", serve(t), "--subscribers", "5", "--settle", "0", "--warm-up", "0", "--duration", "1m", "--html", page}, nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out strings.Builder
+	err := execute(ctx, nil, &out, onMeasuring(cancel))
+	if err == nil || err.Error() != "interrupted before its end" {
+		t.Errorf("error %v", err)
+	}
+	text, err := os.ReadFile(page)
+	if _, verdict, _ := strings.Cut(string(text), `class="verdict`); err != nil || !strings.HasPrefix(verdict, ` bad">The run broke off: interrupted before its end<`) {
+		t.Errorf("the page does not say so: %v, %.100s", err, verdict)
+	}
+	if !strings.Contains(out.String(), "broke off               interrupted before its end") {
+		t.Errorf("the table does not say so:\n%s", out.String())
+	}
+}
+
+// onMeasuring is called when progress says that it is measured.
+type onMeasuring func()
+
+func (f onMeasuring) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), "measuring") {
+		f()
+	}
+	return len(p), nil
+}
+
 // What goes wrong with a server ends the run with a word about it.
 func TestBadServers(t *testing.T) {
 	refuses := httptest.NewServer(http.NotFoundHandler())

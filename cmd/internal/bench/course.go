@@ -37,6 +37,9 @@ func (c *course) follow() error {
 		return err
 	}
 	err := c.traffics()
+	if errors.Is(context.Cause(c.ctx), context.Canceled) {
+		return err // interrupted: what is on its way is not lost
+	}
 	for _, s := range c.subs {
 		if n := s.behind(); n > 0 && !s.given {
 			c.checks.Lost += n

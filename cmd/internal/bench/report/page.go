@@ -42,6 +42,9 @@ func whole(text string) string {
 func (r *Result) Verdict() string {
 	c := r.Checks
 	var bad []string
+	if r.Broken != "" {
+		bad = append(bad, "The run broke off: "+r.Broken)
+	}
 	if n := c.Lost + c.Repeated + c.Disordered + c.Different; n > 0 {
 		bad = append(bad, Number(float64(n))+" messages did not arrive once and in order")
 	}
@@ -51,11 +54,17 @@ func (r *Result) Verdict() string {
 	if c.Missing > 0 {
 		bad = append(bad, Number(float64(c.Missing))+" subscribers could not connect, or stay connected")
 	}
-	if len(bad) == 0 {
-		return "Every message arrived once and in order"
+	switch {
+	case len(bad) > 0:
+		return strings.Join(bad, "; ")
+	case r.Traffic.Published == 0 && r.Storm == nil:
+		return "Everybody was connected; no messages were published"
 	}
-	return strings.Join(bad, "; ")
+	return "Every message arrived once and in order"
 }
+
+// Bad tells whether the verdict is bad.
+func (r *Result) Bad() bool { return r.Broken != "" || r.Checks.Faults() > 0 }
 
 // key is what one looks for first.
 func (r *Result) key() []row {

@@ -162,6 +162,26 @@ func TestLabelsFit(t *testing.T) {
 	}
 }
 
+func TestVerdict(t *testing.T) {
+	published := report.Traffic{Published: 1}
+	for _, tt := range []struct {
+		r    report.Result
+		want string
+		bad  bool
+	}{
+		{report.Result{Traffic: published}, "Every message arrived once and in order", false},
+		{report.Result{Storm: &report.Storm{}}, "Every message arrived once and in order", false},
+		{report.Result{}, "Everybody was connected; no messages were published", false},
+		{report.Result{Broken: "no luck", Traffic: published}, "The run broke off: no luck", true},
+		{report.Result{Broken: "no luck", Checks: report.Checks{Missing: 2}}, "The run broke off: no luck; 2 subscribers could not connect, or stay connected", true},
+		{report.Result{Checks: report.Checks{Disordered: 2}}, "2 messages did not arrive once and in order", true},
+	} {
+		if got := tt.r.Verdict(); got != tt.want || tt.r.Bad() != tt.bad {
+			t.Errorf("%q, %v, want %q", got, tt.r.Bad(), tt.want)
+		}
+	}
+}
+
 func TestResultAsJSON(t *testing.T) {
 	text, err := json.Marshal(sample())
 	if err != nil {

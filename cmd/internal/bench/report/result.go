@@ -28,6 +28,8 @@ type Result struct {
 	Storm   *Storm   `json:"storm,omitempty"`
 	Stalled *Stalled `json:"stalled,omitempty"`
 	Checks  Checks   `json:"checks"`
+	// Broken is why the run did not come to its end, "" where it did.
+	Broken string `json:"broken,omitempty"`
 	// Errors are the most frequent faults, in words.
 	Errors  []Fault  `json:"errors,omitempty"`
 	Samples []Sample `json:"samples,omitempty"`

@@ -62,6 +62,9 @@ func (r *Result) rows() (groups []group) {
 	g.row("publishes unanswered", "%d", c.Unanswered)
 	g.row("subscribers missing", "%d", c.Missing)
 	g.row("gaps told, reconnects", "%d, %d", c.Gaps, c.Reconnects)
+	if r.Broken != "" {
+		g.row("broke off", "%s", r.Broken)
+	}
 	for _, f := range r.Errors {
 		g.row("error", "%s (%d times)", f.Text, f.Count)
 	}
