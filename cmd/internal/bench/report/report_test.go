@@ -140,10 +140,16 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// No label begins left of its picture, where it would be cut off.
+// No label begins left of its picture or ends right of it, where it would be cut
+// off.
 func TestLabelsFit(t *testing.T) {
 	r := sample()
 	r.Samples[3].PerSecond, r.Samples[4].RSS = 1_400_000, 40<<30
+	var h report.Histogram
+	for i := range 10 {
+		h.Record(time.Duration(i+1) * time.Millisecond)
+	}
+	r.Latency = h.Summary() // its end is at a label
 	var b bytes.Buffer
 	if err := r.WritePage(&b); err != nil {
 		t.Fatal(err)
@@ -157,7 +163,14 @@ func TestLabelsFit(t *testing.T) {
 		}
 		found[l[2]] = true
 	}
-	if !found["2,000,000"] || !found["50,000 MB"] {
+	times := regexp.MustCompile(`<text text-anchor="middle" x="([0-9.]+)" y="[0-9.]+">([^<]*)</text>`).FindAllStringSubmatch(b.String(), -1)
+	for _, l := range times {
+		x, err := strconv.ParseFloat(l[1], 64)
+		if half := 5.5 * float64(len(l[2])) / 2; err != nil || x+half > 360 {
+			t.Errorf("%q around %s", l[2], l[1])
+		}
+	}
+	if len(times) == 0 || !found["2,000,000"] || !found["50,000 MB"] {
 		t.Errorf("labels %v", found)
 	}
 }

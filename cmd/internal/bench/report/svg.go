@@ -16,6 +16,9 @@ const (
 	top, bottom = 14.0, 166.0
 )
 
+// half is half of a time's label, which stands below its middle.
+const half = 24
+
 // digitWide is how wide a digit of a label is at most, whatever font is there.
 const digitWide = 6.5
 
@@ -64,10 +67,11 @@ func (l *Latency) svg() template.HTML {
 	for decade := math.Pow(10, math.Floor(math.Log10(from))); decade <= to; decade *= 10 {
 		for _, step := range []float64{1, 2, 5} {
 			v := decade * step
-			if at := x(v); v >= from && v <= to && at-last > 44 {
+			at := x(v)
+			if label := min(at, wide-half); v >= from && v <= to && label-last > 44 {
 				p.line("axis", at, bottom, at, bottom+4)
-				p.text("middle", at, bottom+15, Millis(v))
-				last = at
+				p.text("middle", label, bottom+15, Millis(v))
+				last = label
 			}
 		}
 	}
