@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/culvertd/culvert/cmd/internal/bench"
 	"github.com/culvertd/culvert/cmd/internal/bench/report"
@@ -18,6 +19,7 @@ import (
 // be done: change gets what is to be sent to a subscriber.
 type faulty struct {
 	change func(subscriber, offset int, event string) []string
+	twice  int // offset of a message that is published again a moment later
 
 	mu   sync.Mutex
 	subs map[string][]chan string // guarded by mu, by room
@@ -33,6 +35,19 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	data, _ := io.ReadAll(r.Body)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	offset := f.publish(room, data)
+	w.WriteHeader(http.StatusCreated)
+	fmt.Fprintf(w, `{"room":%q,"offset":%d}`, room, offset)
+	if offset == f.twice {
+		time.AfterFunc(50*time.Millisecond, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.publish(room, data)
+		})
+	}
+}
+
+func (f *faulty) publish(room string, data []byte) int {
 	f.next[room]++
 	offset := f.next[room]
 	event := fmt.Sprintf(`{"type":"message","room":%q,"offset":%d,"epoch":"e","id":"i%d","time":1,"data":%s}`, room, offset, offset, data)
@@ -41,8 +56,7 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			c <- e
 		}
 	}
-	w.WriteHeader(http.StatusCreated)
-	fmt.Fprintf(w, `{"room":%q,"offset":%d}`, room, offset)
+	return offset
 }
 
 func (f *faulty) read(w http.ResponseWriter, r *http.Request, room string) {
@@ -134,6 +148,19 @@ func TestFaultsAreFound(t *testing.T) {
 				t.Errorf("%v is not ErrFaults", err)
 			}
 		})
+	}
+}
+
+// A message that a server keeps twice has two offsets, and all readers get it
+// again when it has long arrived.
+func TestPublishedTwice(t *testing.T) {
+	same := func(_, _ int, event string) []string { return []string{event} }
+	server := httptest.NewServer(&faulty{change: same, twice: 5, subs: map[string][]chan string{}, next: map[string]int{}})
+	defer server.Close()
+	defer server.CloseClientConnections()
+	r, err := run(t, "--url", server.URL, "--transport", "sse", "--subscribers", "6", "--messages", "20", "--rate", "50", "--publishers", "1", "--patience", "1s")
+	if !errors.Is(err, bench.ErrFaults) || r.Checks.Different != 6 || r.Checks.Faults() != 6 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 
