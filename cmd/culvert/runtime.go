@@ -11,19 +11,41 @@ import (
 // connections is mostly live memory, and delivery makes next to no garbage.
 const gcPercent = 50
 
-// tuneRuntime sets what the environment has left open. One processor more than
-// there are cores keeps the network polled while delivery fills them all: without
-// it an unrelated request waits for the rounds of a large room.
+// tuneRuntime sets what the environment has left open.
 func tuneRuntime() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+	t := tuningFor(os.Getenv, runtime.GOMAXPROCS(0), memoryAllowed())
+	if t.percent > 0 {
+		debug.SetGCPercent(t.percent)
 	}
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	if t.procs > 0 {
+		runtime.GOMAXPROCS(t.procs)
 	}
-	if allowed := memoryAllowed(); allowed > 0 && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(ownShare(allowed))
+	if t.memory > 0 {
+		debug.SetMemoryLimit(t.memory)
 	}
+}
+
+// tuning is what is set of the runtime; 0 leaves it as it is.
+type tuning struct {
+	percent, procs int
+	memory         int64
+}
+
+// tuningFor is the tuning for an environment, on so many cores and with so much
+// memory (0 for no limit). One processor more than there are cores keeps the
+// network polled while delivery fills them all: without it an unrelated request
+// waits for the rounds of a large room.
+func tuningFor(getenv func(string) string, cores int, allowed int64) (t tuning) {
+	if getenv("GOGC") == "" {
+		t.percent = gcPercent
+	}
+	if getenv("GOMAXPROCS") == "" {
+		t.procs = cores + 1
+	}
+	if allowed > 0 && getenv("GOMEMLIMIT") == "" {
+		t.memory = ownShare(allowed)
+	}
+	return t
 }
 
 // ownShare is what the Go runtime may take of the memory that is allowed in
