@@ -95,7 +95,8 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-// The README says what the page says, and nothing where there is no page.
+// The README says what the page says, and nothing where there is no page; and
+// it links it.
 func TestREADMEQuotesTheResults(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -113,6 +114,9 @@ func TestREADMEQuotesTheResults(t *testing.T) {
 	}
 	if want != string(readme) {
 		t.Error("README.md has other figures than RESULTS.md: make bench writes both")
+	}
+	if !strings.Contains(string(readme), "](cmd/bench-limits/RESULTS.md)") {
+		t.Error("README.md does not link RESULTS.md")
 	}
 }
 
