@@ -41,6 +41,8 @@ func TestUsage(t *testing.T) {
 		{args: []string{"--redis-prefix={a}"}, want: `culvert serve: --redis-prefix: "{a}" is not allowed: it must be 1-64 characters of`},
 		{args: []string{"--listen=0.0.0.0:0"}, want: `culvert serve: --listen: "0.0.0.0:0" is refused: it can be reached from other machines.`},
 		{environ: []string{"CULVERT_LISTEN=:0"}, want: `culvert serve: --listen: ":0" is refused: it can be reached from other machines.`},
+		{args: []string{"--listen=localhost"}, want: `culvert serve: --listen: "localhost" is no address: it must be host:port`},
+		{args: []string{"--listen=localhost:http"}, want: `culvert serve: --listen: "http" is no port: it must be a number`},
 		{args: []string{"pub"}, want: "culvert pub: it takes a room and one message, not 0 arguments"},
 		{args: []string{"pub", "a", "b", "c"}, want: "culvert pub: it takes a room and one message, not 3 arguments (quote a message with spaces)"},
 		{args: []string{"pub", "a/b", "x"}, want: `culvert pub: "a/b": bad room name: byte 2 is not one of`},

@@ -228,6 +228,10 @@ func (o *serveOptions) listenOn(ctx context.Context, flag, address string, insec
 Culvert cannot check who its clients are yet: everybody who reaches it could read and write
 every room. Listen on localhost and let a proxy in front check who comes, or pass --insecure.`, flag, address, server.ErrInsecure)
 	}
+	var bad *server.AddressError
+	if errors.As(err, &bad) {
+		return nil, settings.Errorf("%s: %s", flag, bad)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}

@@ -15,6 +15,11 @@ import (
 // ErrInsecure is why Listen refuses an address.
 var ErrInsecure = errors.New("it can be reached from other machines")
 
+// AddressError is text in place of an address: no machine could listen on it.
+type AddressError struct{ text string }
+
+func (e *AddressError) Error() string { return e.text }
+
 // Listen opens the listeners of an address "host:port". "localhost" is both
 // loopback addresses, 127.0.0.1 and (where the machine has it) ::1, on the same
 // port, since clients try either. Port 0 takes a free one.
@@ -24,11 +29,11 @@ var ErrInsecure = errors.New("it can be reached from other machines")
 func Listen(ctx context.Context, address string, insecure bool) ([]net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no address: it must be host:port, such as localhost:8080", address)
+		return nil, &AddressError{fmt.Sprintf("%q is no address: it must be host:port, such as localhost:8080", address)}
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no port: it must be a number from 0 to 65535", port)
+		return nil, &AddressError{fmt.Sprintf("%q is no port: it must be a number from 0 to 65535", port)}
 	}
 	if host == "localhost" {
 		return listenLoopback(ctx, uint16(number))
