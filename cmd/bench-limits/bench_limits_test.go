@@ -33,6 +33,7 @@ func TestPage(t *testing.T) {
 			{what: "alone", format: millis, ours: v, bar: 15},
 			{what: "at least", format: perSecond, ours: v, bar: 15, stretch: 21, least: true, note: "why"},
 			{what: "for information", format: times, ours: v},
+			{what: "whenever", format: millis, ours: v, bar: 25, always: true},
 		}, nil
 	}}
 	out := row{name: "y", about: "another", run: func(context.Context, *bencher) ([]figure, error) {
@@ -48,10 +49,11 @@ func TestPage(t *testing.T) {
 	}
 	page := b.page(results, 3)
 	for _, want := range []string{
-		"2 of 3 bars are met, and 1 of 2 stretch goals. 1 rows failed. Missed:\n\n- x: alone\n",
+		"2 of 4 bars are met, and 1 of 2 stretch goals. 1 rows failed. Missed:\n\n- x: alone\n- x: whenever\n",
 		"## Some row\n\nWhat it means.\n\n|",
 		"| beside | 20.0 µs (10.0 µs - 30.0 µs) | C: 10.0 µs (10.0 µs - 10.0 µs) | 2.00 (1.00 - 3.00) | ≤ 2.10 | met | ≤ 2.00 | reached |",
 		"| alone | 20.0 ms (10.0 ms - 30.0 ms) |  |  | ≤ 15.0 ms | **missed** |  |  |",
+		"| whenever | 20.0 ms (10.0 ms - 30.0 ms) |  |  | ≤ 25.0 ms | **missed** |  |  |",
 		"| at least | 20/s (10/s - 30/s) |  |  | ≥ 15/s | met | ≥ 21/s | not yet |", "\nat least: why.\n",
 		"| for information | 20.00 (10.00 - 30.00) |  |  |  |  |  |  |", "no such program", "multiplied by 0.5", "left out: Nchan: not here",
 		"**Failed:** z, run 1: not everything arrived\n",

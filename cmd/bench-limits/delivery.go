@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/culvertd/culvert/cmd/internal/bench/report"
 )
@@ -110,29 +111,32 @@ func stalled(ctx context.Context, b *bencher) ([]figure, error) {
 }
 
 func scale(ctx context.Context, b *bencher) ([]figure, error) {
-	if b.limit == "" {
-		return nil, fmt.Errorf("%w: without the C loop there is nothing to tell the kernel's part by", errLeftOut)
-	}
 	var f []figure
-	cheapest, dearest := 0.0, 0.0
+	var costs, ratios []float64
 	for _, n := range []int{100, 1000, 5000, 15000} {
 		ours, err := b.deliveryCost(ctx, b.many(n), b.bench)
 		if err != nil {
 			return nil, err
 		}
-		c, err := b.deliveryCost(ctx, b.many(n), func(ctx context.Context, format string, args ...any) (*report.Result, error) {
-			return b.benchLimit(ctx, 1, format, args...)
-		})
-		if err != nil {
-			return nil, err
+		costs = append(costs, ours)
+		at := figure{what: fmt.Sprintf("%s subscribers, CPU per delivery", report.Number(float64(b.many(n)))), format: micros, ours: ours}
+		if b.limit != "" {
+			c, err := b.deliveryCost(ctx, b.many(n), func(ctx context.Context, format string, args ...any) (*report.Result, error) {
+				return b.benchLimit(ctx, 1, format, args...)
+			})
+			if err != nil {
+				return nil, err
+			}
+			at.beside, at.name = c, "C, a send(2) each"
+			ratios = append(ratios, ours/c)
 		}
-		ratio := ours / c
-		f = append(f, figure{what: fmt.Sprintf("%s subscribers, CPU per delivery", report.Number(float64(b.many(n)))), format: micros, ours: ours, beside: c, name: "C, a send(2) each"})
-		if dearest = max(dearest, ratio); cheapest == 0 || ratio < cheapest {
-			cheapest = ratio
-		}
+		f = append(f, at)
 	}
-	return append(f, figure{what: "dearest of these, in units of C", format: times, ours: dearest, beside: cheapest, name: "the cheapest", bar: 1.15}), nil
+	f = append(f, figure{what: "dearest of these, CPU per delivery", format: micros, ours: slices.Max(costs), beside: slices.Min(costs), name: "the cheapest", bar: 1.15})
+	if len(ratios) > 0 {
+		f = append(f, figure{what: "the same in units of C", format: times, ours: slices.Max(ratios), beside: slices.Min(ratios), name: "the cheapest"})
+	}
+	return f, nil
 }
 
 // deliveryCost is the cost of a delivery, one message at a time, without that
