@@ -72,11 +72,13 @@ type parked struct {
 	need  int16 // publishes before it is taken over again, once it was given back; set before it is read
 }
 
-// canPark reports whether a request's connection may be taken over.
+// canPark reports whether a request's connection may be taken over. With a body,
+// of which nobody needs anything, it may not: what is still to come of that would
+// be taken for the next request.
 func (p *Handler) canPark(r *http.Request) bool {
 	server, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
 	return ok && server != nil && p.parker != nil && p.o.Poller != nil && r.Method == http.MethodGet &&
-		r.ProtoMajor == 1 && r.ProtoMinor >= 1 && !r.Close && r.TLS == nil
+		r.ProtoMajor == 1 && r.ProtoMinor >= 1 && !r.Close && r.TLS == nil && r.ContentLength == 0
 }
 
 // servePark answers a poll at once, or parks it.

@@ -250,6 +250,32 @@ func TestPipelined(t *testing.T) {
 	}
 }
 
+// The body of a poll, which nobody reads, is no request, however late it comes.
+func TestBodyIsNoRequest(t *testing.T) {
+	r := newRig(t)
+	const inside, behind = "GET /inside HTTP/1.1\r\nHost: test\r\n\r\n", "GET /behind HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+	for head, body := range map[string]string{
+		fmt.Sprintf("Content-Length: %d\r\n", len(inside)): inside,
+		"Transfer-Encoding: chunked\r\n":                   fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(inside), inside),
+	} {
+		c := r.dial()
+		c.send("GET /rooms/a?wait=20 HTTP/1.1\r\nHost: test\r\n" + head + "\r\n")
+		r.waits(1)
+		for begin := time.Now(); r.hub.Stats().Subscribers["poll"] > 0; time.Sleep(time.Millisecond) {
+			r.publish("a", "1") // more than once: a poll is counted before its place is known
+			if time.Since(begin) > 20*time.Second {
+				t.Fatal("the poll is not answered")
+			}
+		}
+		time.Sleep(5 * time.Millisecond) // for the answer to go out
+		c.send(body + behind)
+		c.poll()
+		if rest, _ := io.ReadAll(c.br); strings.Contains(string(rest), "/inside") || !strings.HasSuffix(string(rest), "other GET /behind ") {
+			t.Errorf("%q: behind the answer to the poll came %q", head, rest)
+		}
+	}
+}
+
 // Many connections poll at once; nothing is lost, and the end is orderly.
 func TestManyAndDrain(t *testing.T) {
 	r := newRig(t)
