@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -91,6 +92,31 @@ func TestPlainTakes(t *testing.T) {
 	}
 	if _, ok := parsePlain(fmt.Appendf(nil, long, "Cookie"), make([]byte, 0, maxHead)); !ok {
 		t.Error("a long cookie is not taken")
+	}
+}
+
+// What net/http's server refuses, or others may read in another way, is not read
+// here, also where no form of plain is asked for.
+func TestParseLeaves(t *testing.T) {
+	nc, other := net.Pipe()
+	defer nc.Close()
+	defer other.Close()
+	c := &parked{back: &listener{server: new(http.Server)}}
+	c.Init(nc, func() {})
+	const line = "GET /rooms/a?wait=0 HTTP/1.1\r\n"
+	for _, request := range []string{
+		line + "Host: h\r\n\r\n", line + "X-Own_1: \xe9\r\nHost: h\r\nContent-Lengths: 1\r\n\r\n",
+	} {
+		if c.parse([]byte(request)) == nil {
+			t.Errorf("%q is not read", request)
+		}
+	}
+	for _, request := range []string{
+		line + "Host: h\r\nContent-Length : 1\r\n\r\n", line + "Host: h\r\nTransfer-Encoding\t: chunked\r\n\r\n", line + "Host: h\r\nX(: 1\r\n\r\n",
+	} {
+		if c.parse([]byte(request)) != nil {
+			t.Errorf("%q is read", request)
+		}
 	}
 }
 

@@ -162,6 +162,11 @@ func (c *parked) read(from io.Reader, lower []byte) *http.Request {
 	if err != nil || !r.ProtoAtLeast(1, 1) || r.Close || !plainHost(r.Host) || bytes.Count(lower, []byte("\r\nhost:")) != 1 {
 		return nil
 	}
+	for name := range r.Header {
+		if !plainName(name) {
+			return nil // ReadRequest leaves this to the server
+		}
+	}
 	r.RemoteAddr = c.Conn().RemoteAddr().String()
 	ctx := context.WithValue(context.Background(), http.ServerContextKey, c.back.server)
 	return r.WithContext(context.WithValue(ctx, http.LocalAddrContextKey, c.Conn().LocalAddr()))
@@ -175,6 +180,18 @@ func plainHost(host string) bool {
 		}
 	}
 	return host != ""
+}
+
+// plainName reports whether nobody would refuse a header's name, or take it for
+// another one: "Content-Length " is a name for ReadRequest, and the length of a
+// body for others.
+func plainName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
 }
 
 // isPoll reports the paths that may be a poll.
