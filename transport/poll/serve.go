@@ -131,8 +131,7 @@ var refused = [][]byte{
 
 // parse reads one whole plain GET of a room; nil for anything else.
 func (c *parked) parse(request []byte) *http.Request {
-	if !bytes.HasPrefix(request, []byte("GET /rooms/")) || !bytes.HasSuffix(request, []byte("\r\n\r\n")) ||
-		bytes.Index(request, []byte("\r\n\r\n")) != len(request)-4 {
+	if !bytes.HasPrefix(request, []byte("GET /rooms/")) || !oneHead(request) {
 		return nil
 	}
 	lower := bytes.ToLower(request)
@@ -146,6 +145,15 @@ func (c *parked) parse(request []byte) *http.Request {
 		return nil // net/http knows what to answer
 	}
 	return r
+}
+
+// oneHead reports whether a request is one whole head for everybody: a line that
+// ended in another way than with "\r\n" could be the last one for net/http, or
+// hide a word that is refused.
+func oneHead(request []byte) bool {
+	end := []byte("\r\n\r\n")
+	n := bytes.Count(request, end[:2])
+	return bytes.Index(request, end) == len(request)-len(end) && bytes.Count(request, end[:1]) == n && bytes.Count(request, end[1:2]) == n
 }
 
 // parsePost reads a publish for the handler: one that is whole, or has a body
