@@ -167,7 +167,7 @@ func (c *parked) parsePost(request []byte, behind io.Reader) *http.Request {
 // its head in lower case.
 func (c *parked) read(from io.Reader, lower []byte) *http.Request {
 	r, err := http.ReadRequest(bufio.NewReaderSize(from, 512))
-	if err != nil || !r.ProtoAtLeast(1, 1) || r.Close || !plainHost(r.Host) || bytes.Count(lower, []byte("\r\nhost:")) != 1 {
+	if err != nil || r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.Close || !plainHost(r.Host) || bytes.Count(lower, []byte("\r\nhost:")) != 1 {
 		return nil
 	}
 	for name := range r.Header {
