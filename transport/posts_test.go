@@ -57,6 +57,11 @@ var requests = func() (all []string) {
 	add("a/poll?wait=0&from=start&limit=1", "", "")
 	add("a/nothing", "", "1")
 	add(strings.Repeat("r", 201), "", "1")
+	add("a", "", "1")
+	all[len(all)-1] += "\r\n" // of clients that end a body so
+	add("a", "", "1")
+	all[len(all)-1] = "\n\r\n\r" + all[len(all)-1]
+	add("a", "Connection: close\r\n", "1")
 	return append(all,
 		"POST /rooms/a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n",
 		"POST /rooms/a HTTP/1.1\r\nHost: h\r\n\r\n",

@@ -68,8 +68,11 @@ type parked struct {
 	header []byte // lines that the answer has besides its own
 	bare   bool
 
-	parts int8  // of which the next request has come so far; owned by who serves
-	need  int16 // publishes before it is taken over again, once it was given back; set before it is read
+	// owned by who serves
+	parts  int8 // of which the next request has come so far
+	breaks int8 // how many line breaks may come before it: see skipBreaks
+
+	need int16 // publishes before it is taken over again, once it was given back; set before it is read
 }
 
 // canPark reports whether a request's connection may be taken over. With a body,

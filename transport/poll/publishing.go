@@ -89,7 +89,10 @@ func (c *parked) answer(buf *[]byte, out, rest []byte, found posted, last bool) 
 // answers to dst. found is of the rest: postWhole where there is none. last says
 // that the connection ends behind the answers.
 func (c *parked) publishAll(dst, b []byte) (answers, rest []byte, found posted, last bool) {
-	for len(b) > 0 {
+	for {
+		if b = c.skipBreaks(b); len(b) == 0 {
+			return dst, nil, postWhole, false
+		}
 		var head [maxHead]byte
 		p, found := parsePost(b, head[:0])
 		if found != postWhole {
@@ -103,11 +106,25 @@ func (c *parked) publishAll(dst, b []byte) (answers, rest []byte, found posted, 
 		if dst, last, ok = c.publish(dst, &p, known); !ok {
 			return dst, b, postUnknown, false
 		}
+		c.breaks = maxBreaks
 		if b = b[p.size:]; last {
-			break
+			return dst, nil, postWhole, true
 		}
 	}
-	return dst, nil, postWhole, last
+}
+
+// maxBreaks is how many bytes of line breaks behind a publish mean nothing: as
+// many as with the HTTP server.
+const maxBreaks = 4
+
+// skipBreaks drops the line breaks that some clients send behind the body of a
+// POST, and do not count to it.
+func (c *parked) skipBreaks(b []byte) []byte {
+	for c.breaks > 0 && len(b) > 0 && (b[0] == '\r' || b[0] == '\n') {
+		b = b[1:]
+		c.breaks--
+	}
+	return b
 }
 
 // publish carries out one publish and appends the answer to dst, which is the
@@ -188,6 +205,7 @@ func (c *parked) work(b []byte) {
 			c.handBack(rest)
 			return
 		case postOther:
+			c.breaks = 0
 			c.serve(rest, "")
 			return
 		case postUnknown:
@@ -201,7 +219,7 @@ func (c *parked) work(b []byte) {
 			if !c.handle(r, string(p.head)) {
 				return
 			}
-			rest = rest[p.size:]
+			rest, c.breaks = rest[p.size:], maxBreaks
 		}
 		b = rest
 	}

@@ -18,9 +18,14 @@ import (
 // request takes the request that has come, on the poller's goroutine: at once
 // where that is possible.
 func (c *parked) request(reg *poller.Conn, b []byte) (more bool) {
+	if b = c.skipBreaks(b); len(b) == 0 {
+		c.rest(nil, postWhole)
+		return true
+	}
 	if b[0] == 'P' && c.h.o.Publisher != nil {
 		return c.posts(reg, b)
 	}
+	c.breaks = 0
 	decide := ""
 	if !c.h.o.Logger.Enabled(context.Background(), slog.LevelDebug) { // else the handler tells of each
 		var buf [maxHead]byte

@@ -79,7 +79,7 @@ func (p *Handler) Published(w http.ResponseWriter, r *http.Request, status int, 
 	}
 	c := p.newParked(r, nc)
 	c.need = min(2*c.need, lastNeed)
-	c.reads = p.nextPublishing()
+	c.reads, c.breaks = p.nextPublishing(), maxBreaks
 	c.from(parkWaiting, parkServing)
 	a := &answer{c: c, header: header, status: status, body: body}
 	if c.writeAll(a.append(nil)) {
