@@ -114,6 +114,7 @@ func TestParseLeaves(t *testing.T) {
 	for _, request := range []string{
 		line + "Host: h\r\nContent-Length : 1\r\n\r\n", line + "Host: h\r\nTransfer-Encoding\t: chunked\r\n\r\n", line + "Host: h\r\nX(: 1\r\n\r\n",
 		"GET /rooms/a?wait=0 HTTP/2.0\r\nHost: h\r\n\r\n", "GET /rooms/a?wait=0 HTTP/1.0\r\nHost: h\r\n\r\n",
+		line + "Host: h\r\nConnection: x, Close\r\n\r\n", line + "Host: h\r\nConnection: x close\r\n\r\n",
 		// Two requests, of which the second one would be lost.
 		"GET /rooms/a?wait=0 HTTP/1.1\nHost: h\n\n" + line + "Host: h\r\n\r\n", line + "Host: h\n\nGET /rooms/b HTTP/1.1\r\nX: y\r\n\r\n",
 		line + "Host: h\r\nX: y\nContent-Length: 1\r\n\r\n", line + "Host: h\r\nX: y\nUpgrade: websocket\r\n\r\n", line + "Host: h\r\nX: y\r\n\n\r\n\r\n",

@@ -172,7 +172,7 @@ func (c *parked) parsePost(request []byte, behind io.Reader) *http.Request {
 // its head in lower case.
 func (c *parked) read(from io.Reader, lower []byte) *http.Request {
 	r, err := http.ReadRequest(bufio.NewReaderSize(from, 512))
-	if err != nil || r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.Close || !plainHost(r.Host) || bytes.Count(lower, []byte("\r\nhost:")) != 1 {
+	if err != nil || r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.Close || namesClose(r.Header["Connection"]) || !plainHost(r.Host) || bytes.Count(lower, []byte("\r\nhost:")) != 1 {
 		return nil
 	}
 	for name := range r.Header {
@@ -205,6 +205,18 @@ func plainName(name string) bool {
 		}
 	}
 	return true
+}
+
+// namesClose reports whether a Connection has anything of "close" in it: where
+// that is no element of its list, ReadRequest does not see it, but the server
+// does.
+func namesClose(connection []string) bool {
+	for _, value := range connection {
+		if strings.Contains(strings.ToLower(value), "close") {
+			return true
+		}
+	}
+	return false
 }
 
 // isPoll reports the paths that may be a poll.
