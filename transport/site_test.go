@@ -35,6 +35,7 @@ type site struct {
 // for publishes.
 type siteSetup struct {
 	takes, waits bool
+	alone        bool // the HTTP server keeps all connections, those of polls too
 	level        slog.Level
 	o            Options
 }
@@ -54,7 +55,10 @@ func newSite(t *testing.T, with siteSetup) *site {
 		t.Fatal(err)
 	}
 	pl := poller.New()
-	with.o.Poller, with.o.AllowOrigins = pl, []string{"https://app.example"}
+	with.o.AllowOrigins = []string{"https://app.example"}
+	if !with.alone {
+		with.o.Poller = pl
+	}
 	with.o.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: with.level}))
 	if s.Server, err = New(s.hub, standIns(), with.o); err != nil {
 		t.Fatal(err)
