@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/store/memory"
@@ -68,6 +69,19 @@ func TestSendIsBounded(t *testing.T) {
 		}
 		if !errors.Is(err, context.DeadlineExceeded) || sent > 40 {
 			t.Errorf("%d frames of 16 KiB were taken, then %v", sent, err)
+		}
+	})
+}
+
+// A room keeps its name alive and not what that was cut out of, which is in no
+// bound.
+func TestRoomNameIsACopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, hub.Options{}, memory.Options{})
+		address := "room" + strings.Repeat("?", 100)
+		s := r.subscribe(newBufConn(true, 0), hub.SubscriberOptions{}, now(address[:4])...)
+		if name := s.Cursor()[0].Room; name != "room" || unsafe.StringData(name) == unsafe.StringData(address) {
+			t.Errorf("%q is a part of %d bytes", name, len(address))
 		}
 	})
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -14,6 +15,7 @@ func (h *Hub) acquire(ctx context.Context, name string) (*room, error) {
 	}
 	r := h.rooms[name]
 	if r == nil {
+		name = strings.Clone(name) // which may be a part of a whole request's address
 		r = &room{hub: h, name: name, ready: make(chan struct{})}
 		h.rooms[name] = r
 		// Not on the caller's context: others may be waiting for the room too.

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -103,6 +104,9 @@ func (sh *shard) open(name string, now instant) *room {
 		sh.s.rooms.Add(-1)
 		return nil
 	}
+	// A copy: the name may be a part of a whole request's address, which would live
+	// as long as the room, and is in no bound.
+	name = strings.Clone(name)
 	r := &room{name: name, timer: -1, touched: now.at}
 	sh.rooms[name] = r
 	return r

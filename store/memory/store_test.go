@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/culvertd/culvert/hub"
 )
@@ -105,6 +106,27 @@ func TestEpochsSortWhateverTheClock(t *testing.T) {
 // The first of the bytes to leave are those of the room whose last publish is
 // longest ago, whatever shard it is in; and never more than needed, give or
 // take the low-water mark.
+// A room keeps its name alive and not what that was cut out of, which is in no
+// bound.
+func TestRoomNameIsACopy(t *testing.T) {
+	s, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	address := "room" + strings.Repeat("?", 100)
+	for _, name := range []string{address[:3], address[:4]} {
+		if r := s.Publish(t.Context(), []hub.Publish{{Room: name, ID: "i", Data: []byte("1")}})[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		for known, r := range s.shardOf(name).rooms {
+			if known == name && (unsafe.StringData(known) == unsafe.StringData(address) || unsafe.StringData(r.name) == unsafe.StringData(address)) {
+				t.Errorf("%q is a part of %d bytes", known, len(address))
+			}
+		}
+	}
+}
+
 func TestTotalBytesTakesTheOldestFirst(t *testing.T) {
 	const rooms, total = 100, 100 * 1000
 	s := openTest(t, Options{HistoryBytes: 10_000, TotalBytes: total})
