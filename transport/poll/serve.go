@@ -52,7 +52,6 @@ func (c *parked) pollAtOnce(p *plain, known head) bool {
 	}
 	c.header, c.bare = known.lines, q.Bare
 	req := c.h.request(q)
-	req.Client = strings.Clone(req.Client) // the rest of the text is not needed for long
 	res, sub, ok := c.h.parker.PollAtOnce(&req, c)
 	switch {
 	case !ok:

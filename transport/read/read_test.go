@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/transport/codes"
@@ -240,6 +241,23 @@ type brokenBody struct{ err error }
 
 func (b brokenBody) Read([]byte) (int, error) { return 0, b.err }
 func (b brokenBody) Close() error             { return nil }
+
+// A client's name does not keep alive what it was cut out of.
+func TestClientIsACopy(t *testing.T) {
+	query := "client=ann&n=" + strings.Repeat("1", 1000)
+	r := httptest.NewRequest("GET", "/", nil)
+	r.URL.RawQuery = query
+	parsed, e := Parse(r, "a", Limits{})
+	plain, ok := Plain("a", query, Limits{})
+	if e != nil || !ok || parsed.Client != "ann" || plain.Client != "ann" {
+		t.Fatalf("%+v %v, %+v %v", parsed, e, plain, ok)
+	}
+	for _, client := range []string{parsed.Client, plain.Client} {
+		if unsafe.StringData(client) == unsafe.StringData(query[len("client="):]) {
+			t.Error("the name is a part of the query")
+		}
+	}
+}
 
 func TestBody(t *testing.T) {
 	for _, n := range []int{0, 1, 511, 512, 1000, 1024} {

@@ -178,7 +178,9 @@ func (q *Request) fillParams(p *params, l Limits) (e *codes.Error) {
 	if !p.given[pClient] {
 		return nil
 	}
-	q.Client, q.ClientGiven = p.text[pClient], true
+	// A copy: it lives as long as the connection, and the rest of a request's
+	// address need not.
+	q.Client, q.ClientGiven = strings.Clone(p.text[pClient]), true
 	if len(q.Client) > MaxClientLen || hub.ValidateRoom(q.Client) != nil {
 		return codes.New(codes.BadParameter, "client is not a valid name").WithAllowed("1-64 bytes of A-Z a-z 0-9 . _ ~ : @ -")
 	}
