@@ -5,7 +5,9 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/culvertd/culvert/hub"
@@ -124,6 +126,49 @@ func TestPublisherThatStops(t *testing.T) {
 					t.Fatal("the connection is left")
 				}
 			}
+		})
+	}
+}
+
+// An answer is written for as long as its client takes something of it, within
+// bounds.
+func TestSlowReaders(t *testing.T) {
+	for _, tt := range []struct {
+		title        string
+		stall, total time.Duration
+		read         int // before it stops
+		all          bool
+	}{
+		{"slow, but longer than a stall may be", 100 * time.Millisecond, 20 * time.Second, 1 << 20, true},
+		{"stalls", 100 * time.Millisecond, 20 * time.Second, 100 << 10, false},
+		{"too slow for all of it", 20 * time.Second, 100 * time.Millisecond, 1 << 20, false},
+	} {
+		t.Run(tt.title, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := New(nil, Options{})
+				p.writeTimeout, p.answerTimeout = tt.stall, tt.total
+				nc, client := net.Pipe()
+				gone := false
+				c := &parked{h: p}
+				c.Init(nc, func() { gone = true })
+				var reader sync.WaitGroup
+				reader.Go(func() {
+					for buf := make([]byte, 4<<10); tt.read > 0; tt.read -= len(buf) {
+						if _, err := io.ReadFull(client, buf); err != nil {
+							return
+						}
+						time.Sleep(10 * time.Millisecond)
+					}
+				})
+				began := time.Now()
+				all := c.writeAll(make([]byte, 256<<10)) // 640 ms
+				if took := time.Since(began); all != tt.all || gone == tt.all || took > time.Second {
+					t.Errorf("all: %v, closed: %v, after %s", all, gone, took)
+				}
+				client.Close()
+				c.Close()
+				reader.Wait()
+			})
 		})
 	}
 }

@@ -23,9 +23,12 @@ type Parker interface {
 }
 
 const (
-	// writeTimeout bounds the writing of an answer that the connection did
-	// not take at once.
-	writeTimeout = 30 * time.Second
+	// writeTimeout is how long the connection may take nothing of an answer, or
+	// only a part of a writePiece, and answerTimeout how long it may take for all
+	// that is written together: as long as with the HTTP server of the program.
+	writeTimeout  = 30 * time.Second
+	answerTimeout = 2 * time.Minute
+	writePiece    = 16 << 10
 	// maxEarly bounds what a client may send while its poll waits; it is
 	// dropped, and the connection closed behind the answer.
 	maxEarly = 64 << 10

@@ -70,7 +70,7 @@ type Handler struct {
 	closing atomic.Bool
 	date    atomic.Pointer[dateLine]
 
-	headTimeout, bodyTimeout time.Duration // set once
+	headTimeout, bodyTimeout, writeTimeout, answerTimeout time.Duration // set once
 
 	mu sync.Mutex
 	// guarded by mu
@@ -95,7 +95,7 @@ func New(h Hub, o Options) *Handler {
 	}
 	p := &Handler{hub: h, o: o, parked: make(map[*parked]struct{}), listeners: make(map[*http.Server]*listener)}
 	p.parker, _ = h.(Parker)
-	p.headTimeout, p.bodyTimeout = headTimeout, bodyTimeout
+	p.headTimeout, p.bodyTimeout, p.writeTimeout, p.answerTimeout = headTimeout, bodyTimeout, writeTimeout, answerTimeout
 	p.buffers.New = func() any { return new([]byte) }
 	p.running.Add(1)
 	return p

@@ -229,10 +229,19 @@ func (c *parked) work(b []byte) {
 
 // writeAll writes, and waits for it. Where it is false, the connection is gone.
 func (c *parked) writeAll(b []byte) bool {
-	c.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if _, err := c.Write(b); err != nil {
-		c.shut()
-		return false
+	end := time.Now().Add(c.h.answerTimeout)
+	for len(b) > 0 {
+		piece := b[:min(len(b), writePiece)]
+		deadline := time.Now().Add(c.h.writeTimeout)
+		if deadline.After(end) {
+			deadline = end
+		}
+		c.SetWriteDeadline(deadline)
+		if _, err := c.Write(piece); err != nil {
+			c.shut()
+			return false
+		}
+		b = b[len(piece):]
 	}
 	c.SetWriteDeadline(time.Time{})
 	return true
