@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"bufio"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -8,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/culvertd/culvert/transport/codes"
+	"github.com/culvertd/culvert/transport/poll"
 	"github.com/culvertd/culvert/transport/read"
 )
 
@@ -113,6 +116,18 @@ type hijackWriter struct {
 	http.Hijacker
 }
 
+// bareHijacker is a Hijacker of connections without what package poll has put
+// around them.
+type bareHijacker struct{ http.Hijacker }
+
+func (h bareHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, brw, err := h.Hijacker.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	return poll.Bare(nc), brw, nil
+}
+
 // handOver gives a request to a transport that may take the connection over.
 func (s *Server) handOver(c *gin.Context, serve func(w http.ResponseWriter, r *http.Request)) {
 	c.Set(handedOver, true)
@@ -128,7 +143,7 @@ func (s *Server) passOn(c *gin.Context, serve func(w http.ResponseWriter, r *htt
 	}
 	var w http.ResponseWriter = plainWriter{c.Writer, raw}
 	if _, ok := raw.(http.Hijacker); ok {
-		w = hijackWriter{plainWriter{c.Writer, raw}, c.Writer}
+		w = hijackWriter{plainWriter{c.Writer, raw}, bareHijacker{c.Writer}}
 	}
 	defer func() {
 		if p := recover(); p != nil {

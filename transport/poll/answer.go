@@ -168,6 +168,17 @@ func (c *prefixed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Bare is for connections that were taken from the HTTP server: one that had been
+// given back to it is the network connection again that it was, if nothing more
+// has to be read before what comes on that. All that is done with a connection
+// besides reading and writing needs to know what it is.
+func Bare(nc net.Conn) net.Conn {
+	if c, ok := nc.(*prefixed); ok && len(c.prefix) == 0 {
+		return c.Conn
+	}
+	return nc
+}
+
 // listener hands connections back to an HTTP server.
 type listener struct {
 	server *http.Server

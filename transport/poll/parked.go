@@ -104,10 +104,7 @@ func (p *Handler) servePark(w http.ResponseWriter, r *http.Request, q read.Reque
 			if err != nil {
 				return nil, err
 			}
-			if again, ok := nc.(*prefixed); ok && len(again.prefix) == 0 {
-				nc = again.Conn
-			}
-			c = p.newParked(r, nc)
+			c = p.newParked(r, Bare(nc))
 			c.early = brw.Reader.Buffered()
 		}
 		if lines == nil {
