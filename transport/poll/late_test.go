@@ -19,19 +19,21 @@ import (
 	"github.com/culvertd/culvert/transport/wire"
 )
 
-// stillPublisher publishes nothing, at once.
-type stillPublisher struct{}
+// stillPublisher publishes nothing, at once or when it is let.
+type stillPublisher struct{ let chan struct{} }
 
 func (stillPublisher) Prompt() bool { return true }
 
-func (stillPublisher) PublishPlain(_ publish.One, _ []byte, _ bool, dst []byte) (int, []byte, *codes.Error, bool) {
+func (s stillPublisher) PublishPlain(_ publish.One, _ []byte, _ bool, dst []byte) (int, []byte, *codes.Error, bool) {
+	if s.let != nil {
+		<-s.let
+	}
 	return http.StatusCreated, append(dst, "{}"...), nil, true
 }
 
-// A client that stops in the middle of a request is cut off: without a word in
-// its head, with the handler's answer in its body; one that sends a byte now and
-// then no later than one that sends nothing.
-func TestPublisherThatStops(t *testing.T) {
+// servePublishes starts an HTTP server of publishes of up to 100 bytes, whose
+// connections are taken over.
+func servePublishes(t *testing.T, s stillPublisher) (p *Handler, address string) {
 	store, err := memory.New(memory.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -41,8 +43,7 @@ func TestPublisherThatStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	pl := poller.New()
-	p := New(h, Options{Poller: pl, Publisher: stillPublisher{}})
-	p.headTimeout, p.bodyTimeout = 100*time.Millisecond, 200*time.Millisecond
+	p = New(h, Options{Poller: pl, Publisher: s})
 	server := &http.Server{ConnContext: p.ConnContext, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, e := read.Body(r, nil, 100, codes.BodyTooLarge); e != nil {
 			e.WriteHTTP(w)
@@ -69,11 +70,20 @@ func TestPublisherThatStops(t *testing.T) {
 		store.Close()
 		<-served
 	})
-	const head, body = "POST /rooms/a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n", "123456789"
-	const whole = head + "\r\n" + body
 	if !pl.Native(new(net.TCPConn)) {
 		t.Skip("connections are not taken over for publishes here")
 	}
+	return p, l.Addr().String()
+}
+
+// A client that stops in the middle of a request is cut off: without a word in
+// its head, with the handler's answer in its body; one that sends a byte now and
+// then no later than one that sends nothing.
+func TestPublisherThatStops(t *testing.T) {
+	p, address := servePublishes(t, stillPublisher{})
+	p.headTimeout, p.bodyTimeout = 100*time.Millisecond, 200*time.Millisecond
+	const head, body = "POST /rooms/a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n", "123456789"
+	const whole = head + "\r\n" + body
 	for _, tt := range []struct {
 		title, sent string
 		dribble     bool
@@ -86,7 +96,7 @@ func TestPublisherThatStops(t *testing.T) {
 		{"in its body, slowly", head + "\r\n1", true, p.bodyTimeout, "HTTP/1.1 408"},
 	} {
 		t.Run(tt.title, func(t *testing.T) {
-			c, err := net.Dial("tcp", l.Addr().String())
+			c, err := net.Dial("tcp", address)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -171,4 +181,60 @@ func TestSlowReaders(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What has come before the end is answered before Drain returns, also where it
+// is the poller's goroutine that serves it.
+func TestDrainWaitsForTheRound(t *testing.T) {
+	let := make(chan struct{}, 100)
+	p, address := servePublishes(t, stillPublisher{let})
+	const publish = "POST /rooms/a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n1"
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	buf := make([]byte, 4<<10)
+	for range 4 {
+		let <- struct{}{} // those that the HTTP server has need none
+		io.WriteString(c, publish)
+		if n, err := c.Read(buf); err != nil || !strings.Contains(string(buf[:n]), "{}") {
+			t.Fatal(string(buf[:n]), err)
+		}
+	}
+	for len(let) > 0 {
+		<-let
+	}
+	io.WriteString(c, publish)
+	serves := func() (serves bool) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for c := range p.parked {
+			c.mu.Lock()
+			serves = c.state == parkServing
+			c.mu.Unlock()
+		}
+		return serves
+	}
+	for !serves() {
+		time.Sleep(100 * time.Microsecond)
+	}
+	drained := make(chan struct{})
+	go func() {
+		if err := p.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		close(drained)
+	}()
+	select {
+	case <-drained:
+		t.Error("Drain has returned while a publish is under way")
+	case <-time.After(20 * time.Millisecond):
+	}
+	let <- struct{}{}
+	if rest, _ := io.ReadAll(c); !strings.HasPrefix(string(rest), "HTTP/1.1 201") {
+		t.Errorf("the answer is %q", rest)
+	}
+	<-drained
 }

@@ -259,8 +259,11 @@ func (c *parked) Data(reg *poller.Conn, b []byte) (more bool) {
 	switch c.state {
 	case parkIdle:
 		part := c.next
+		// Under the lock: Drain finds the connection idle, or it being served.
+		over := c.servingLocked(reg)
 		c.state, c.next = parkServing, nil
 		c.mu.Unlock()
+		defer over()
 		if part != nil {
 			b = append(part, b...)
 		}
@@ -274,6 +277,23 @@ func (c *parked) Data(reg *poller.Conn, b []byte) (more bool) {
 	c.mu.Unlock()
 	return more
 }
+
+// servingLocked counts what follows as being served, where it may be a publish
+// that the caller's goroutine carries out, until over is called or, where the
+// answers are gathered, until they are written.
+func (c *parked) servingLocked(reg *poller.Conn) (over func()) {
+	switch {
+	case c.h.o.Publisher == nil:
+		return nothingToDo
+	case c.reads != nil && reg.Native():
+		c.reads.round.begin()
+		return nothingToDo
+	}
+	c.h.serving.add(1)
+	return c.h.served
+}
+
+func nothingToDo() {}
 
 // Closed implements poller.Handler. What a request that ended early is
 // answered is the HTTP server's affair.

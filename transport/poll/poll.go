@@ -66,6 +66,7 @@ type Handler struct {
 
 	running sync.WaitGroup // what goes on, and one more until Close
 	serving serving        // of what goes on, what has to be answered
+	served  func()         // takes one off serving, made once
 	closed  sync.Once
 	closing atomic.Bool
 	date    atomic.Pointer[dateLine]
@@ -96,6 +97,7 @@ func New(h Hub, o Options) *Handler {
 	p := &Handler{hub: h, o: o, parked: make(map[*parked]struct{}), listeners: make(map[*http.Server]*listener)}
 	p.parker, _ = h.(Parker)
 	p.headTimeout, p.bodyTimeout, p.writeTimeout, p.answerTimeout = headTimeout, bodyTimeout, writeTimeout, answerTimeout
+	p.served = func() { p.serving.add(-1) }
 	p.buffers.New = func() any { return new([]byte) }
 	p.running.Add(1)
 	return p

@@ -7,6 +7,7 @@ package poll
 type round struct {
 	h       *Handler
 	pending []pending
+	begun   bool // something is being served, and counted as that
 }
 
 // pending are the answers of one connection, in a buffer of the Handler's.
@@ -26,6 +27,14 @@ func (r *round) add(c *parked, buf *[]byte, out []byte) {
 	}
 }
 
+// begin is called before anything is served.
+func (r *round) begin() {
+	if !r.begun {
+		r.begun = true
+		r.h.serving.add(1)
+	}
+}
+
 // end writes what has gathered.
 func (r *round) end() {
 	for i := range r.pending {
@@ -34,4 +43,8 @@ func (r *round) end() {
 		*p = pending{}
 	}
 	r.pending = r.pending[:0]
+	if r.begun {
+		r.begun = false
+		r.h.serving.add(-1)
+	}
 }
