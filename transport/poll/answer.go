@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/culvertd/culvert/hub"
@@ -186,10 +187,13 @@ type listener struct {
 	conns  chan net.Conn
 	once   sync.Once
 	done   chan struct{}
+
+	returning *atomic.Int64 // those that the HTTP server does not count yet; set once
+	uncounted bool          // the last one is among them; owned by who calls Accept
 }
 
-func newListener(server *http.Server) *listener {
-	return &listener{server: server, conns: make(chan net.Conn), done: make(chan struct{})}
+func newListener(server *http.Server, returning *atomic.Int64) *listener {
+	return &listener{server: server, conns: make(chan net.Conn), done: make(chan struct{}), returning: returning}
 }
 
 func (l *listener) push(c net.Conn) {
@@ -197,13 +201,19 @@ func (l *listener) push(c net.Conn) {
 	case l.conns <- c:
 	case <-l.done:
 		c.Close()
+		l.returning.Add(-1)
 	}
 }
 
 // Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
+	if l.uncounted { // until now
+		l.uncounted = false
+		l.returning.Add(-1)
+	}
 	select {
 	case c := <-l.conns:
+		l.uncounted = true
 		return c, nil
 	case <-l.done:
 		return nil, net.ErrClosed

@@ -34,6 +34,10 @@ func (s stillPublisher) PublishPlain(_ publish.One, _ []byte, _ bool, dst []byte
 // servePublishes starts an HTTP server of publishes of up to 100 bytes, whose
 // connections are taken over.
 func servePublishes(t *testing.T, s stillPublisher) (p *Handler, address string) {
+	return servePublishesWith(t, s, func(*Handler, net.Conn, http.ConnState) {})
+}
+
+func servePublishesWith(t *testing.T, s stillPublisher, state func(*Handler, net.Conn, http.ConnState)) (p *Handler, address string) {
 	store, err := memory.New(memory.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +60,7 @@ func servePublishes(t *testing.T, s stillPublisher) (p *Handler, address string)
 		io.WriteString(w, "{}")
 		p.Learned(w, false)
 	})}
+	server.ConnState = func(c net.Conn, now http.ConnState) { state(p, c, now) }
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -237,4 +242,39 @@ func TestDrainWaitsForTheRound(t *testing.T) {
 		t.Errorf("the answer is %q", rest)
 	}
 	<-drained
+}
+
+// A connection that goes back to the HTTP server is counted here until it is
+// counted there, so that no more are let in than there may be.
+func TestReturningIsCounted(t *testing.T) {
+	counted := make(chan int, 1)
+	p, address := servePublishesWith(t, stillPublisher{}, func(p *Handler, c net.Conn, now http.ConnState) {
+		if _, back := c.(*prefixed); back && now == http.StateNew {
+			counted <- p.Parked()
+		}
+	})
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	buf := make([]byte, 4<<10)
+	for i := range 5 {
+		if i == 4 && p.Parked() != 1 {
+			t.Fatal("the connection is not taken over")
+		}
+		io.WriteString(c, []string{"POST", "PUT"}[i/4]+" /rooms/a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n1")
+		if n, err := c.Read(buf); err != nil || !strings.Contains(string(buf[:n]), "{}") {
+			t.Fatal(string(buf[:n]), err)
+		}
+	}
+	if n := <-counted; n != 1 {
+		t.Errorf("%d connections are counted", n)
+	}
+	for begin := time.Now(); p.Parked() > 0; time.Sleep(time.Millisecond) {
+		if time.Since(begin) > 10*time.Second {
+			t.Fatal("the connection is counted for ever")
+		}
+	}
 }

@@ -66,10 +66,13 @@ type Handler struct {
 
 	running sync.WaitGroup // what goes on, and one more until Close
 	serving serving        // of what goes on, what has to be answered
-	served  func()         // takes one off serving, made once
-	closed  sync.Once
-	closing atomic.Bool
-	date    atomic.Pointer[dateLine]
+	// returning are the connections that the HTTP server is being given back, and
+	// does not count yet.
+	returning atomic.Int64
+	served    func() // takes one off serving, made once
+	closed    sync.Once
+	closing   atomic.Bool
+	date      atomic.Pointer[dateLine]
 
 	headTimeout, bodyTimeout, writeTimeout, answerTimeout time.Duration // set once
 
@@ -159,7 +162,7 @@ func (p *Handler) reply(w http.ResponseWriter, r *http.Request, q read.Request, 
 func (p *Handler) Parked() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.parked)
+	return len(p.parked) + int(p.returning.Load())
 }
 
 // remember notes a connection, and the way back to its HTTP server.
@@ -182,7 +185,7 @@ func (p *Handler) forget(c *parked) {
 func (p *Handler) listen(server *http.Server) *listener {
 	l := p.listeners[server]
 	if l == nil {
-		l = newListener(server)
+		l = newListener(server, &p.returning)
 		p.listeners[server] = l
 		server.RegisterOnShutdown(p.closeIdle)
 		p.running.Go(func() {

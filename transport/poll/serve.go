@@ -234,8 +234,10 @@ func (c *parked) handBack(request []byte) {
 		c.idle.Stop()
 	}
 	c.mu.Unlock()
+	c.h.returning.Add(1)
 	// A goroutine that reads would take a part of what comes.
 	if gone || !c.h.o.Poller.Native(c.Conn()) || !c.Release() {
+		c.h.returning.Add(-1)
 		c.Close()
 		return
 	}
