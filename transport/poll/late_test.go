@@ -244,6 +244,32 @@ func TestDrainWaitsForTheRound(t *testing.T) {
 	<-drained
 }
 
+// A publish whose connection is being taken over is under way as well: the HTTP
+// server does not wait for it any more.
+func TestDrainWaitsForTakeovers(t *testing.T) {
+	waits := make(chan bool, 1)
+	_, address := servePublishesWith(t, stillPublisher{}, func(p *Handler, _ net.Conn, now http.ConnState) {
+		if now == http.StateHijacked {
+			select {
+			case <-p.serving.over():
+				waits <- false
+			default:
+				waits <- true
+			}
+		}
+	})
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const publish = "POST /rooms/a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n1"
+	io.WriteString(c, publish+publish)
+	if !<-waits {
+		t.Error("Drain would have nothing to wait for")
+	}
+}
+
 // A connection that goes back to the HTTP server is counted here until it is
 // counted there, so that no more are let in than there may be.
 func TestReturningIsCounted(t *testing.T) {

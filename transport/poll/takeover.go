@@ -65,6 +65,9 @@ func (p *Handler) TakesOver(r *http.Request) bool {
 
 // Published answers a publish, and takes its connection over.
 func (p *Handler) Published(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	// Before the HTTP server forgets that it has a request under way.
+	p.serving.add(1)
+	defer p.serving.add(-1)
 	header := w.Header().Clone()
 	nc, brw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -90,9 +93,7 @@ func (p *Handler) Published(w http.ResponseWriter, r *http.Request, status int, 
 // begin serves what had come behind the first request, and begins to read.
 func (c *parked) begin(behind []byte) {
 	c.startTimer()
-	c.h.serving.add(1)
 	c.work(behind)
-	c.h.serving.add(-1)
 	c.mu.Lock()
 	gone := c.state == parkClosed
 	c.mu.Unlock()
