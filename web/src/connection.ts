@@ -120,8 +120,8 @@ export class Connection extends Liveness implements api.Client {
 
   // From nothing to a connection
 
-  /** Tries everything: the WebSocket at once, plain requests a little later. */
-  protected start(reason: string, pollAfter?: number) {
+  /** Tries everything: the WebSocket at once, plain requests a little later, or at once, too. */
+  protected start(reason: string, atOnce?: boolean) {
     this.timers.clear("retry", "stable", "watch", "renew", "probe");
     this.round++;
     this.climbing = this.climbed = false;
@@ -138,8 +138,8 @@ export class Connection extends Liveness implements api.Client {
       if (!this.ws) this.wait(new CulvertError("network", this.why.websocket));
       return;
     }
-    if (pollAfter == null) pollAfter = this.ws && !this.habits.get("bad websocket") ? headStart : 0;
-    this.timers.set("poll", pollAfter, () => this.poller.start());
+    const after = !atOnce && this.ws && !this.habits.get("bad websocket") ? headStart : 0;
+    this.timers.set("poll", after, () => this.poller.start());
   }
 
   /** Out of reach: waits, and starts again. */
@@ -252,7 +252,8 @@ export class Connection extends Liveness implements api.Client {
     // A little before something on the way would strike, or soon where it lacks something.
     const life = this.habits.get("life " + pipe.kind) * 0.8;
     const lacks = pipe.kind == "sse" && (pipe.broken.size || (pipe as Stream).rooms != Array.from(this.rooms.keys()).join());
-    if (lacks || life) this.renewIn(lacks ? 500 : life);
+    const due = lacks ? 500 : life;
+    if (due) this.renewIn(due);
     this.explain();
     this.watch();
     this.planProbe();
@@ -280,7 +281,7 @@ export class Connection extends Liveness implements api.Client {
     if (active.kind == "websocket") return this.openWs();
     const { round, left } = this;
     try {
-      while (this.unplaced()) await this.pollOnce(0, 5000 + this.http.patience);
+      while (this.unplaced()) await this.pollOnce();
     } catch (e) {}
     if (round != this.round || this.active != active || this.sse) return;
     const verdict = await this.openStream((active as Stream).form).verdict;
@@ -301,7 +302,8 @@ export class Connection extends Liveness implements api.Client {
     if (reconnect == "never") {
       if (!this.refused(error, pipe.broken.has(error.room!))) return this.fail(error);
       if (pipe == this.active) this.active = undefined;
-      return this.active ? undefined : this.start(error.message);
+      if (!this.active) this.start(error.message);
+      return;
     }
     this.why[pipe.kind] = error.message;
     if (pipe != this.active) {
@@ -321,6 +323,6 @@ export class Connection extends Liveness implements api.Client {
       return this.wait(error);
     }
     if (!isTold) this.doubts.push(() => this.habits.died(pipe, false, at));
-    this.start(error.message, 0);
+    this.start(error.message, true);
   }
 }

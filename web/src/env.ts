@@ -24,14 +24,14 @@ export function environment(o: Options): Env {
       if (pageURL) storage = localStorage;
     } catch (e) {}
   }
-  const clock = {
+  const clock = o.clock || {
     setTimeout: (fn: () => void, ms: number) => setTimeout(fn, ms),
     clearTimeout: (id: any) => clearTimeout(id),
     now: () => performance.now(),
     date: Date.now,
     random: Math.random,
   };
-  return Object.assign({}, o.clock || clock, {
+  return Object.assign({}, clock, {
     // Called without a receiver, as browsers want it.
     fetch: o.fetch || ((input, init) => fetch(input, init)),
     WebSocket: o.WebSocket || (typeof WebSocket == "function" ? WebSocket : null),

@@ -45,5 +45,5 @@ export const foreign = (more?: More) => new CulvertError("bad_answer", "not Culv
 export function told(o: any, more?: More): CulvertError | undefined {
   if (!o || typeof o.code != "string") return;
   const ms = o.retry_after_ms;
-  return new CulvertError(o.code, String(o.message), Object.assign({ allowed: o.allowed, room: o.room }, more, ms >= 0 && { retryAfter: ms }));
+  return new CulvertError(o.code, o.message, Object.assign({ allowed: o.allowed, room: o.room }, more, ms >= 0 && { retryAfter: ms }));
 }

@@ -61,7 +61,7 @@ export class Http {
     return (this.known = ask().then(
       (t) => {
         this.due = Infinity;
-        return String(t || "");
+        return t || "";
       },
       (e) => {
         this.forget();

@@ -22,7 +22,7 @@ export abstract class Liveness extends Reading {
 
   protected watch() {
     const { active } = this;
-    if (!active || active == this.poller) return this.timers.clear("watch");
+    if (!active || active == this.poller) return;
     const due = () => active.heard + active.heartbeat * 1000 + Math.max(3 * this.http.rtt, 2000) - this.env.now();
     this.timers.set("watch", Math.max(due(), 10), () => {
       if (active != this.active) return;
@@ -55,7 +55,7 @@ export abstract class Liveness extends Reading {
     }
     let error: CulvertError | undefined;
     try {
-      await this.pollOnce(0, 5000 + this.http.patience);
+      await this.pollOnce();
     } catch (e) {
       error = asError(e);
     }
@@ -79,7 +79,7 @@ export abstract class Liveness extends Reading {
     this.active = undefined;
     this.why[pipe.kind] = why;
     if (reachable) this.habits.died(pipe, true, this.env.now());
-    this.start(why, 0);
+    this.start(why, true);
   }
 
   /** The network may be another one, or time has passed unseen. */
@@ -99,7 +99,7 @@ export abstract class Liveness extends Reading {
       // A stream cannot be asked whether it is there.
       this.renewIn(0);
     }
-    if (active && active.kind != "websocket" && !this.climbed) this.climb(true);
+    if (active && active.kind != "websocket") this.climb(true);
   }
 
   // Publishes

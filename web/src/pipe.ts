@@ -51,7 +51,7 @@ export class Line<O extends Owner = Owner> implements Pipe {
   protected over?: boolean;
   protected timers: Timers;
 
-  constructor(protected owner: O, protected http: Http, readonly kind: Transport, readonly name: string) {
+  constructor(protected owner: O, protected http: Http, readonly kind: Transport, readonly name: string = kind) {
     this.timers = new Timers(http.env);
     this.verdict = new Promise((done) => (this.judge = done));
     this.since = this.heard = http.env.now();

@@ -12,7 +12,7 @@ export interface Polled {
   /** Some room has no place yet: the answer is wanted at once. */
   unplaced(): boolean;
   /** One poll, delivered unless `stale`; resolves with true where it brought something new. */
-  pollOnce(wait: number, timeout: number, abort?: AbortController, stale?: () => boolean): Promise<boolean>;
+  pollOnce(wait: number, abort?: AbortController, stale?: () => boolean): Promise<boolean>;
   /** After each answer; false stops the polling. */
   pollWorked(): boolean;
   /** One was not answered, or not well; if it was the first, another one follows. */
@@ -31,7 +31,7 @@ export class Poller extends Line<Polled & Owner> {
   private abort?: AbortController;
 
   constructor(owner: Polled & Owner, http: Http, private habits: Habits) {
-    super(owner, http, "poll", "poll");
+    super(owner, http, "poll");
   }
 
   start() {
@@ -68,7 +68,7 @@ export class Poller extends Line<Polled & Owner> {
       let error: CulvertError | undefined;
       this.abort = new AbortController();
       try {
-        fresh = await this.owner.pollOnce(wait, (wait ? wait * 1000 : 5000) + this.http.patience, this.abort, () => life != this.life);
+        fresh = await this.owner.pollOnce(wait, this.abort, () => life != this.life);
       } catch (e) {
         error = asError(e);
       }

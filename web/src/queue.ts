@@ -67,7 +67,7 @@ export class Queue {
       if (this.items.length >= messages || this.items.reduce((sum, item) => sum + item.text.length, data.length) > bytes)
         return no(refusal("queue_full"));
       const key = o.key == null ? unique(this.http.env) : String(o.key);
-      const head = JSON.stringify({ room, key, ephemeral: o.ephemeral ? true : undefined });
+      const head = JSON.stringify({ room, key, ephemeral: o.ephemeral || undefined });
       this.items.push({ text: head.slice(0, -1) + ',"data":' + data + "}", ok, no });
     });
     // Who does not care for the result does not care for its error either.
@@ -104,7 +104,7 @@ export class Queue {
   private answered(batch: Item[], results: any) {
     // It was given up meanwhile, and its messages were refused.
     if (this.flight != batch) return;
-    if (!Array.isArray(results) || results.length != batch.length) return this.failed(batch, foreign());
+    if (!results || results.length != batch.length) return this.failed(batch, foreign());
     let again: CulvertError | undefined;
     batch.forEach((item, i) => {
       const r = results[i] || {};

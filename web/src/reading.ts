@@ -66,7 +66,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
   abstract pollWorked(): boolean;
   abstract pollFailed(error: CulvertError, again: boolean): void;
   /** Tries everything, from nothing. */
-  protected abstract start(reason: string, pollAfter?: number): void;
+  protected abstract start(reason: string, atOnce?: boolean): void;
   /** Opens another pipe of the kind in use, which takes over when it is proven. */
   protected abstract renewIn(ms: number): void;
   protected abstract dropAll(): void;
@@ -169,7 +169,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     return Array.from(this.rooms.values()).some((room) => !room.place);
   }
 
-  async pollOnce(wait: number, timeout: number, abort?: AbortController, stale = () => false): Promise<boolean> {
+  async pollOnce(wait = 0, abort?: AbortController, stale: () => unknown = none): Promise<boolean> {
     const { rooms, query } = this.target();
     const { left } = this;
     if (!rooms) return false;
@@ -177,7 +177,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     const post = this.post || rooms.length + text.length > urlLimit;
     let a: any;
     try {
-      a = await this.http.json("/rooms/" + rooms + "/poll", post ? "" : text, post ? text : undefined, timeout, abort, wait);
+      a = await this.http.json("/rooms/" + rooms + "/poll", post ? "" : text, post ? text : undefined, (wait ? wait * 1000 : 5000) + this.http.patience, abort, wait);
       if (a.protocol != 1 || !Array.isArray(a.messages) || typeof a.cursor != "string") throw foreign();
     } catch (x) {
       const e = asError(x);
@@ -197,23 +197,14 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
   // What came
 
   receive(m: Envelope, from: Pipe) {
-    switch (m.type) {
-      case "message":
-      case "gap":
-      case "presence":
-        this.take(m, from);
-        break;
-      case "hello":
-        this.stand(m.cursor, from);
-        if (from == this.ws) this.join(this.ws);
-        break;
-      case "heartbeat":
-        this.stand(m.cursor, from);
-        break;
-      case "bye":
-        from.close();
-        this.ended(from, told(m, { retryAfter: m.after_ms }) || foreign(), true, m.reconnect);
-    }
+    const { type } = m;
+    if (type == "bye") {
+      from.close();
+      this.ended(from, told(m, { retryAfter: m.after_ms }) || foreign(), true, m.reconnect);
+    } else if (type == "hello" || type == "heartbeat") {
+      this.stand(m.cursor, from);
+      if (from == this.ws) this.join(this.ws);
+    } else if (/^(message|gap|presence)$/.test(type)) this.take(m, from);
   }
 
   /** Delivers an event; true where it was new. */
@@ -246,7 +237,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     if (pipe.kind == "websocket") {
       this.subscribe(pipe as Ws, room);
     } else if (pipe == this.active) {
-      this.pollOnce(0, 5000).catch(none);
+      this.pollOnce().catch(none);
       this.renewIn(500);
     }
   }

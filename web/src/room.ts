@@ -37,7 +37,7 @@ export class Room extends Emitter implements api.Room {
     super();
     const { cursor: text, last, from } = options;
     // The server would refuse it together with the rooms that are read beside this one.
-    if ((last != null && !/^(\d{1,3}|1000)$/.test(String(last))) || (from && from != "start")) throw refusal("bad_parameter");
+    if ((last != null && !/^(\d{1,3}|1000)$/.test(last as any)) || (from && from != "start")) throw refusal("bad_parameter");
     if (text == null) return;
     const places = parseCursor(text);
     this.place = parsePlace(text) || places.get(name);
@@ -112,7 +112,7 @@ export class Room extends Emitter implements api.Room {
   end(e?: CulvertError) {
     this.closed = true;
     this.fault = e;
-    Array.from(this.ends).forEach((f) => f(e));
+    this.ends.forEach((f) => f(e));
   }
 
   [Symbol.asyncIterator](): AsyncIterator<any, undefined> {

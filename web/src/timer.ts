@@ -38,10 +38,10 @@ export class Timers {
   }
 
   clearAll() {
-    this.clear(...Array.from(this.all.keys()));
+    this.clear(...this.all.keys());
   }
 }
 
 /** Full jitter between 0.5 s and a ceiling that doubles from 1 s to 20 s. */
 export const backoff = (env: Env, attempt: number) =>
-  500 + env.random() * (Math.min(20e3, 500 * 2 ** Math.min(attempt, 9)) - 500);
+  500 + env.random() * (Math.min(20e3, 500 * 2 ** attempt) - 500);

@@ -23,7 +23,7 @@ export class Ws extends Line {
   private refusal?: CulvertError;
 
   constructor(owner: Owner, http: Http, address: Promise<string>) {
-    super(owner, http, "websocket", "websocket");
+    super(owner, http, "websocket");
     this.timers.set("limit", handshakeLimit, () => this.fail("no answer in time", "timeout"));
     address.then(
       (a) => this.dial(a),
@@ -116,7 +116,6 @@ export class Ws extends Line {
     super.close(error);
     const { socket } = this;
     if (socket) {
-      socket.onmessage = socket.onclose = null;
       try {
         socket.close(1000);
         // In Node a peer that does not answer would be waited for.
