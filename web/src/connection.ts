@@ -310,7 +310,7 @@ export class Connection extends Liveness implements api.Client {
       // It was only tried.
       if (!isTold) this.doubts.push(() => this.habits.set("bad " + pipe.name, 1));
       if (this.active) return this.learn();
-      if ((isTold && error.retryAfter) || (pipe.kind == "websocket" && !this.asks())) this.wait(error);
+      if ((isTold && error.retryAfter) || (pipe.kind == "websocket" && (this.climbed || !this.asks()))) this.wait(error);
       else if (this.timers.has("poll")) this.poller.start();
       return;
     }

@@ -204,3 +204,15 @@ test("what the browser says of the network", async () => {
     delete globalThis.self;
   }
 });
+
+test("WebSockets or streams alone, where neither works at first", async () => {
+  const w = start({ options: { transports: ["websocket", "sse"] }, setUp: ({ network }) => Object.assign(network, { ws: "swallow", stream: () => "held" }) });
+  w.publish(0);
+  await w.clock.run(60e3);
+  assert.ok(w.states.some((s) => s.state == "waiting" && s.retryIn));
+  assert.ok(w.network.count() <= 40, w.network.count() + " requests in a minute");
+  Object.assign(w.network, { ws: "ok", stream: () => "good" });
+  await w.clock.run(40e3);
+  assert.equal(w.client.state, "connected");
+  assert.equal(w.acks.length, 1);
+});
