@@ -12,6 +12,8 @@ export abstract class Liveness extends Reading {
   protected probe = 0;
   /** What is being looked after; it may have been replaced meanwhile. */
   protected checking?: Pipe | false;
+  /** Whether the publishes under way went over a WebSocket. */
+  private framed?: boolean;
   /** The last publish that was answered. */
   private newest?: api.Published;
   /** Why the better transports are not in use. */
@@ -33,15 +35,16 @@ export abstract class Liveness extends Reading {
 
   /**
    * Races a poll against the pipe in use: if the poll is answered and the pipe has said nothing (or what `fine` asks
-   * for is not so), it is lost; where there is a hurry, it had its time already.
+   * for is not so; it is told whether the poll was answered), it is lost; where there is a hurry, it had its time already.
    */
-  protected async check(why: string, fine?: () => boolean, hurry?: boolean) {
+  protected async check(why: string, fine?: (polled: boolean) => boolean, hurry?: boolean) {
     const pipe = this.active;
     if (!pipe || this.checking == pipe || this.over) return;
     if (pipe == this.poller) return this.poller.again();
     const { env } = this;
     const began = env.now();
-    const well = fine || (() => pipe.heard > began);
+    let polled = false;
+    const well = () => (fine ? fine(polled) : pipe.heard > began);
     this.checking = pipe;
     let raced = 0;
     if (pipe.kind == "websocket") {
@@ -56,11 +59,12 @@ export abstract class Liveness extends Reading {
     let error: CulvertError | undefined;
     try {
       await this.pollOnce();
+      polled = true;
     } catch (e) {
       error = asError(e);
     }
     // A poll may be faster than a pong.
-    if (!error && !hurry && !well()) await this.timers.pause("grace", Math.max(2 * this.http.rtt, 300) + began - env.now());
+    if (polled && !hurry && !well()) await this.timers.pause("grace", Math.max(2 * this.http.rtt, 300) + began - env.now());
     if (this.checking == pipe) this.checking = false;
     if (this.over) return;
     if (pipe != this.active) {
@@ -70,7 +74,7 @@ export abstract class Liveness extends Reading {
     this.timers.clear("race");
     if (well()) this.watch();
     else if (error && error.final) this.fail(error);
-    else this.lose(pipe, why, !error);
+    else this.lose(pipe, why, polled);
   }
 
   /** A pipe in use is given up. */
@@ -105,12 +109,15 @@ export abstract class Liveness extends Reading {
   // Publishes
 
   send(list: string) {
-    if (this.uses("websocket")) return (this.active as Ws).text('{"type":"publish","messages":' + list + "}");
+    if ((this.framed = this.uses("websocket"))) return (this.active as Ws).text('{"type":"publish","messages":' + list + "}");
     return this.active || !this.rooms.size ? this.http.json("/publish", "", list) : undefined;
   }
 
   unanswered(answered: () => boolean) {
-    this.check("no answer to a publish", this.uses("websocket") ? answered : undefined);
+    // What a path does to requests is no fault of a WebSocket that was made meanwhile, nor, while others are answered, of a stream.
+    const better = !this.framed && this.uses("websocket");
+    if (!better) this.check("no answer to a publish", (polled) => (this.framed ? answered() : polled));
+    return better;
   }
 
   /**

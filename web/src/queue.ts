@@ -17,8 +17,8 @@ interface Item {
 export interface Sender {
   /** Sends a list of messages as JSON, over whatever there is; undefined: not now. */
   send(list: string): Promise<any> | undefined;
-  /** A batch has waited long for its answer. */
-  unanswered(answered: () => boolean): void;
+  /** A batch has waited long for its answer; true: it is to be sent again, for there is a better way now. */
+  unanswered(answered: () => boolean): unknown;
   acknowledged(p: api.Published): void;
 }
 
@@ -92,7 +92,7 @@ export class Queue {
     const ask = (after: number) =>
       this.timers.set("unanswered", after, () => {
         ask(insistence);
-        this.sender.unanswered(() => this.flight != batch);
+        if (this.sender.unanswered(() => this.flight != batch)) this.next();
       });
     ask(patience + 2 * this.http.rtt + size / 50);
     answer.then(

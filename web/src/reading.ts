@@ -58,7 +58,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
   // What is done elsewhere.
 
   abstract send(list: string): Promise<any> | undefined;
-  abstract unanswered(answered: () => boolean): void;
+  abstract unanswered(answered: () => boolean): unknown;
   abstract acknowledged(p: api.Published): void;
   abstract opened(pipe: Pipe): void;
   abstract proven(pipe: Pipe): void;

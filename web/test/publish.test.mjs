@@ -296,3 +296,30 @@ test("the late answer to what was given up ends no other batch", async () => {
   assert.deepEqual(acks, [2, 3]);
   assert.ok(!bodies.some((text) => text.includes('"b"') && text.includes('"c"')), "b was sent again while it was under way");
 });
+
+// A filter that keeps bodies to look at them, for ever.
+test("a path that holds /publish does no harm to the WebSocket that is made meanwhile, which brings what waits", async () => {
+  for (const wsTrips of [40, 100]) {
+    const w = start({ setUp: ({ network }) => Object.assign(network, { wsTrips, plain: (r) => (r.path == "/publish" ? "hang" : null) }) });
+    for (let i = 0; i < 30; i++) w.clock.setTimeout(() => w.publish(i), i * 1000);
+    await w.clock.run(40e3);
+    assert.deepEqual(w.states.map((s) => s.transport), [null, "poll", "websocket"]);
+    assert.deepEqual(w.acks.map((a) => a.data), Array.from({ length: 30 }, (_, i) => i));
+    assert.ok(w.acks[0].at < 3000, "published after " + w.acks[0].at);
+    whole(w, 30);
+  }
+});
+
+test("a path that holds /publish does no harm to a stream", async () => {
+  const w = start({ setUp: ({ network }) => Object.assign(network, { ws: "refuse", plain: (r) => (r.path == "/publish" ? "hang" : null) }) });
+  await w.on("sse");
+  const changes = w.states.length;
+  for (let i = 0; i < 30; i++) w.clock.setTimeout(() => w.publish(i), i * 1000);
+  await w.clock.run(60e3);
+  assert.equal(w.states.length, changes);
+  assert.ok(w.network.count() < 100, w.network.count() + " requests in a minute");
+  w.network.plain = () => null;
+  await w.clock.run(31e3);
+  assert.equal(w.acks.length, 30);
+  whole(w, 30);
+});
