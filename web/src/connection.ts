@@ -31,6 +31,8 @@ export class Connection extends Liveness implements api.Client {
   private asleep: () => void;
   /** Failed attempts in a row. */
   private tries = 0;
+  /** Connections in a row that broke as soon as they were made, while no plain request was answered. */
+  private brief = 0;
   /** Each start from nothing ends what the one before had begun. */
   private round = 0;
   private climbing?: boolean;
@@ -169,6 +171,7 @@ export class Connection extends Liveness implements api.Client {
 
   pollWorked() {
     this.timers.clear("poll");
+    this.brief = 0;
     this.learn();
     if (!this.rooms.size) return false;
     if (!this.active && this.allows("poll")) this.switchTo(this.poller);
@@ -248,7 +251,7 @@ export class Connection extends Liveness implements api.Client {
       this.why = {};
       this.timers.clear("probe");
     }
-    if (!this.timers.has("stable")) this.timers.set("stable", stable, () => (this.tries = 0));
+    if (!this.timers.has("stable")) this.timers.set("stable", stable, () => (this.tries = this.brief = 0));
     // A little before something on the way would strike, or soon where it lacks something.
     const life = this.habits.get("life " + pipe.kind) * 0.8;
     const lacks = pipe.kind == "sse" && (pipe.broken.size || (pipe as Stream).rooms != Array.from(this.rooms.keys()).join());
@@ -318,11 +321,11 @@ export class Connection extends Liveness implements api.Client {
     const at = this.env.now();
     const age = at - pipe.since;
     if (age > 15e3) this.probe = 0;
-    if (isTold && (reconnect != "now" || age < 5000)) {
+    if (!isTold) this.doubts.push(() => this.habits.died(pipe, false, at));
+    if (isTold ? reconnect != "now" || age < 5000 : age < 1000 && ++this.brief > 3) {
       this.round++;
       return this.wait(error);
     }
-    if (!isTold) this.doubts.push(() => this.habits.died(pipe, false, at));
     this.start(error.message, true);
   }
 }

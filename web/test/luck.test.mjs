@@ -133,3 +133,21 @@ test("an answer from a cache does not spin", async () => {
   await w.clock.run(60e3);
   assert.ok(w.network.count() <= 80, w.network.count() + " requests in a minute");
 });
+
+for (const transports of [["websocket"], undefined]) {
+  for (const plain of [{ status: 502, body: html }, "hang", { status: 503, body: "", headers: { "retry-after": "30" } }]) {
+    test(`WebSockets that break as soon as they are proven: ${transports || "beside"} ${plain.status || plain}`, async () => {
+      const w = start({ options: { transports }, setUp: ({ network }) => Object.assign(network, { wsAge: 100, plain: () => plain }) });
+      for (let minute = 0; minute < 3; minute++) {
+        const from = w.clock.now();
+        await w.clock.run(60e3);
+        assert.ok(w.network.count(from) <= 60, w.network.count(from) + " requests in a minute");
+      }
+      w.publish(0);
+      w.network.wsAge = 0;
+      await w.clock.run(40e3);
+      assert.equal(w.client.transport, "websocket");
+      whole(w, 1);
+    });
+  }
+}
