@@ -258,17 +258,14 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     ws.joined.add(name);
     // It may know the room, from its URL or from before.
     if (ws.broken.has(name)) ws.command({ type: "unsubscribe", room: name }).catch(none);
-    ws.command({ type: "subscribe", room: name, presence, cursor, last, from }).then(
-      (reply) => {
-        if (!ours()) return;
-        ws.broken.delete(name);
-        this.stand(reply.cursor, ws);
-      },
-      (e: CulvertError) => {
-        if ((ws != this.ws && ws != this.active) || !ours()) return;
-        if (e.final) this.leave(room, e);
-        else this.timers.set("join " + name, e.retryAfter || 1000, () => ours() && this.subscribe(ws, room));
-      },
-    );
+    ws.command({ type: "subscribe", room: name, presence, cursor, last, from }, (reply) => {
+      if (!ours()) return;
+      ws.broken.delete(name);
+      this.stand(reply.cursor, ws);
+    }).catch((e: CulvertError) => {
+      if ((ws != this.ws && ws != this.active) || !ours()) return;
+      if (e.final) this.leave(room, e);
+      else this.timers.set("join " + name, e.retryAfter || 1000, () => ours() && this.subscribe(ws, room));
+    });
   }
 }

@@ -1,4 +1,4 @@
-import { CulvertError, foreign, told } from "./errors";
+import { CulvertError, foreign, none, told } from "./errors";
 import type { Http } from "./http";
 import { Envelope, Line, Owner } from "./pipe";
 
@@ -73,16 +73,19 @@ export class Ws extends Line {
     );
   }
 
-  /** Sends a command; rejects with the reply's error, or when the connection ends. */
-  command(fields: object): Promise<any> {
-    return this.text(JSON.stringify(fields));
+  /**
+   * Sends a command; rejects with the reply's error, or when the connection ends. Outside of browsers frames that come
+   * together are told without a turn in between: what must be done before the next one is for `heard`.
+   */
+  command(fields: object, heard?: (reply: any) => void): Promise<any> {
+    return this.text(JSON.stringify(fields), heard);
   }
 
   /** Like command, for what is JSON already. */
-  text(json: string): Promise<any> {
+  text(json: string, heard: (reply: any) => void = none): Promise<any> {
     return new Promise((ok, no) => {
       if (this.over) return no(gone("closed"));
-      this.waiting.set(++this.refs, { ok, no, size: json.length });
+      this.waiting.set(++this.refs, { ok: (reply) => ok((heard(reply), reply)), no, size: json.length });
       try {
         this.socket.send('{"ref":' + this.refs + "," + json.slice(1));
       } catch (e) {

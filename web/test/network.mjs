@@ -15,6 +15,8 @@ export class Network {
   swallow = () => false;
   /** What becomes of the text of an envelope, on WebSockets and streams. */
   rewrite = (text) => text;
+  /** Frames of a WebSocket that come together are told without a turn in between. */
+  together = false;
   /** Milliseconds after which a WebSocket is cut, whatever passes; 0: never. */
   wsAge = 0;
   /** Milliseconds without a byte after which a WebSocket is cut. */
@@ -190,8 +192,11 @@ class Socket {
     if (this.network.ws == "dead" || this.frozen || this.over || this.network.swallow(m)) return;
     this.busy();
     const text = this.network.rewrite(JSON.stringify(m), m);
+    const { last } = this;
+    if (this.network.together && last && last.at == this.clock.now()) return last.texts.push(text);
+    const { texts } = (this.last = { at: this.clock.now(), texts: [text] });
     this.later(1, () => {
-      if (this.state == 1 && !this.frozen && this.network.on && this.onmessage) this.onmessage({ data: text });
+      for (const data of texts) if (this.state == 1 && !this.frozen && this.network.on && this.onmessage) this.onmessage({ data });
     });
   }
   send(text) {

@@ -78,3 +78,17 @@ test("iterators end with the client's error, and reconnecting goes on with the r
   await w.clock.run(5000);
   assert.equal((await next).value.data, 1);
 });
+
+// Elsewhere than in browsers there is no turn between them.
+test("a room that is opened again, where frames that come together are told at once", async () => {
+  const w = start({ setUp: ({ network }) => (network.together = true) });
+  await w.on("websocket");
+  for (let i = 0; i < 9; i++) w.server.publish({ room: "r", data: i });
+  w.client.room("r");
+  await w.clock.run(1000);
+  w.client.room("r").close();
+  const got = [];
+  w.client.room("r", { last: 5 }).on("message", (m) => got.push(m.data));
+  await w.clock.run(1000);
+  assert.deepEqual(got, [4, 5, 6, 7, 8]);
+});
