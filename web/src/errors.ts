@@ -9,16 +9,20 @@ export interface More {
   final?: boolean;
 }
 
+/** Longer waits than this are not taken from anybody. */
+const longestRetry = 5 * 60e3;
+
 export class CulvertError extends Error implements api.CulvertError {
   readonly code!: string;
   readonly status?: number;
   readonly allowed?: string;
   readonly room?: string;
-  readonly retryAfter?: number;
+  retryAfter?: number;
   readonly final!: boolean;
   constructor(code: string, message: string, more?: More) {
     super(message);
     Object.assign(this, { name: "CulvertError", code, final: false }, more);
+    if (this.retryAfter! > longestRetry) this.retryAfter = longestRetry;
   }
 }
 

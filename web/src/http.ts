@@ -4,8 +4,6 @@ import { CulvertError, asError, foreign, none, parse, refusal, told } from "./er
 import type { Options } from "./api";
 import { Timers } from "./timer";
 
-/** Longer waits than this are not taken from anybody. */
-const longestRetry = 5 * 60e3;
 /** A token that takes longer is asked for again. */
 const tokenPatience = 10e3;
 
@@ -102,7 +100,7 @@ export class Http {
     const { status } = res;
     const after = res.headers.get("Retry-After") || "";
     const ms = +after * 1000 || Date.parse(after) - this.env.date();
-    const more = { status, retryAfter: ms >= 0 ? Math.min(ms, longestRetry) : undefined };
+    const more = { status, retryAfter: ms >= 0 ? ms : undefined };
     // Only what is Culvert's own word is final: proxies refuse today and let through tomorrow.
     return told(a && a.error, Object.assign({ final: afterStatus(status) == "never" }, more)) || foreign(more);
   }

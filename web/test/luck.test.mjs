@@ -151,3 +151,15 @@ for (const transports of [["websocket"], undefined]) {
     });
   }
 }
+
+// A timer of more than 25 days would fire at once.
+test("a wait of years that an answer's JSON asks for", async () => {
+  const body = '{"error":{"code":"store_unavailable","message":"","retry_after_ms":1e12}}';
+  const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = () => ({ status: 503, body }))) });
+  await w.clock.run(2000, () => w.client.state == "waiting");
+  assert.equal(w.states.at(-1).retryIn, 300e3);
+  w.network.plain = () => null;
+  w.publish(0);
+  await w.clock.run(301e3);
+  assert.equal(w.acks.length, 1);
+});
