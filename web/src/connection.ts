@@ -284,7 +284,7 @@ export class Connection extends Liveness implements api.Client {
     if (active.kind == "websocket") return this.openWs();
     const { round, left } = this;
     try {
-      while (this.unplaced()) await this.pollOnce();
+      while (this.unplaced() && (await this.pollOnce()));
     } catch (e) {}
     if (round != this.round || this.active != active || this.sse) return;
     const verdict = await this.openStream((active as Stream).form).verdict;

@@ -163,3 +163,20 @@ test("a wait of years that an answer's JSON asks for", async () => {
   await w.clock.run(301e3);
   assert.equal(w.acks.length, 1);
 });
+
+test("an answer from a cache does not spin where a room is added to a stream", async () => {
+  const w = start({ setUp: ({ network }) => (network.ws = "refuse") });
+  await w.on("sse");
+  const from = w.clock.now();
+  const body = JSON.stringify({ protocol: 1, messages: [], cursor: "lobby=0", time: 1 });
+  w.network.plain = (r) => (r.path.endsWith("/poll") ? { status: 200, body } : null);
+  const got = [];
+  w.client.room("added", { last: 1 }).on("message", (m) => got.push(m.data));
+  w.server.publish({ room: "added", data: 0 });
+  await w.clock.run(60e3);
+  assert.ok(w.network.count(from) <= 40, w.network.count(from) + " requests in a minute");
+  w.network.plain = () => null;
+  w.server.publish({ room: "added", data: 1 });
+  await w.clock.run(20e3);
+  assert.deepEqual(got.slice(-1), [1]);
+});
