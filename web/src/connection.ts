@@ -133,6 +133,8 @@ export class Connection extends Liveness implements api.Client {
       return this.queue.pump();
     }
     this.set("connecting", reason);
+    // A listener may have closed the client.
+    if (this.over) return;
     // Whether a WebSocket that broke is to be demoted is known when plain requests have been answered.
     const doubt = this.asks() && this.doubts.length && this.habits.isShaky("websocket");
     if (this.allows("websocket") && !doubt && (!this.habits.isDemoted("websocket") || this.tries > 1)) this.openWs();
@@ -151,8 +153,8 @@ export class Connection extends Liveness implements api.Client {
     // A WebSocket that is refused for its token does not say so, as plain requests do.
     if (!this.asks()) this.http.forget();
     this.timers.clear("poll", "stable");
-    this.set("waiting", error.message, { error, retryIn });
     this.timers.set("retry", retryIn, () => this.start("again"));
+    this.set("waiting", error.message, { error, retryIn });
   }
 
   private openWs() {
@@ -195,7 +197,7 @@ export class Connection extends Liveness implements api.Client {
 
   /** Tries what is better than polls, or than what there is. */
   protected async climb(demoted?: boolean) {
-    if (this.climbing || this.climbed) return;
+    if (this.climbing || this.climbed || this.over) return;
     this.climbing = true;
     const { round } = this;
     const gone = () => round != this.round || this.over;

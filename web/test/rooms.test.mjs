@@ -292,3 +292,18 @@ test("a listener that throws stops nobody else", async () => {
     globalThis.setTimeout = setTimeout;
   }
 });
+
+test("a client that is closed by who hears of its state is closed", async () => {
+  for (const [state, ws] of [["connecting", "ok"], ["connected", "ok"], ["connected", "swallow"], ["waiting", "ok"]]) {
+    const w = start({ setUp: ({ network }) => Object.assign(network, { ws, on: state != "waiting" }) });
+    w.client.on("state", (e) => e.state == state && w.client.close());
+    await w.clock.run(30e3, () => w.client.state == "closed");
+    const n = w.network.count();
+    await w.clock.run(600);
+    assert.equal(w.clock.timers.size, 0, state);
+    w.network.on = true;
+    await w.clock.run(60e3);
+    assert.equal(w.network.count(), n, state);
+    assert.equal(w.client.state, "closed");
+  }
+});
