@@ -150,7 +150,7 @@ export class Http {
 
   /** Gives up what is under way. */
   close() {
-    this.flying.forEach((abort) => abort.abort());
+    this.flying.forEach((abort) => abort.abort(refusal("closed")));
   }
 
   private async attempt(path: string, query: string, body: string | undefined, signal: AbortSignal): Promise<any> {

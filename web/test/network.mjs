@@ -61,7 +61,7 @@ export class Network {
     this.log.push(request);
     const gone = [];
     const aborted = new Promise((_, no) => {
-      if (init.signal) init.signal.addEventListener("abort", () => (gone.forEach((f) => f()), no(new Error("aborted"))));
+      if (init.signal) init.signal.addEventListener("abort", () => (gone.forEach((f) => f()), no(init.signal.reason)));
     });
     aborted.catch(() => {});
     const passes = async () => {

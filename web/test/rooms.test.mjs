@@ -307,3 +307,12 @@ test("a client that is closed by who hears of its state is closed", async () => 
     assert.equal(w.client.state, "closed");
   }
 });
+
+test("what is asked for when the client is closed is told so", async () => {
+  const w = start({ setUp: ({ network }) => (network.plain = (r) => (/history|presence/.test(r.path) ? "hang" : null)) });
+  await w.ready();
+  const asked = [w.room.history(), w.room.presence()];
+  await w.clock.run(100);
+  w.client.close();
+  for (const p of asked) await assert.rejects(p, { code: "closed", final: true });
+});
