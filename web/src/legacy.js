@@ -33,13 +33,17 @@
       var retry = 0;
       try {
         answer = JSON.parse(xhr.responseText);
-        retry = +xhr.getResponseHeader("Retry-After") * 1000;
+      } catch (e) {}
+      try {
+        retry = xhr.getResponseHeader("Retry-After");
+        retry = +retry * 1000 || (retry && Date.parse(retry) - new Date());
       } catch (e) {}
       if (status >= 200 && status < 300 && answer && typeof answer == "object") return finish(null, answer);
       var error = (answer && answer.error) || { code: status ? "bad_answer" : "network", message: "HTTP status " + status };
       // Only what is Culvert's own word is final.
       error.fatal = !!(answer && answer.error) && status < 500 && status != 408 && status != 409 && status != 429;
-      error.retry = error.retry_after_ms || retry || 0;
+      // Nobody is believed who wants to be left alone for days, and a timer of more than 25 would fire at once.
+      error.retry = Math.min(Math.max(error.retry_after_ms || retry, 0) || 0, 300000);
       finish(error);
     };
     xhr.open(method, url + (url.indexOf("?") < 0 ? "?" : "&") + "n=" + nonce + ++count, true);

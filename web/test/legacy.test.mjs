@@ -106,6 +106,38 @@ test("captive portals, Retry-After, and refusals", async () => {
   assert.equal(w.network.count(), n, "what is final is not tried again");
 });
 
+// What is on the way has no JSON.
+for (const [name, after, least, most] of [
+  ["of 30 seconds", () => "30", 30e3, 51e3],
+  ["that is a date", (w) => new Date(w.clock.date() + 40e3).toUTCString(), 38e3, 61e3],
+  ["of years", () => "99999999", 299e3, 321e3],
+  ["of yesterday", (w) => new Date(w.clock.date() - 864e5).toUTCString(), 0, 21e3],
+  ["that is nonsense", () => "soon", 0, 21e3],
+  ["that is negative", () => "-5", 0, 21e3],
+]) {
+  for (const body of ["<html>", '{"error":{"code":"draining"}}']) {
+    test(`a Retry-After ${name}, with ${body}`, async () => {
+      const w = page({ setUp: (w) => (w.network.plain = () => ({ status: 503, headers: { "retry-after": after(w) }, body })) });
+      await w.clock.run(1000, () => w.errors.length);
+      const from = w.clock.now();
+      w.network.plain = () => null;
+      await w.clock.run(400e3, () => w.network.count(from + 1));
+      const waited = w.clock.now() - from;
+      assert.ok(waited >= least && waited <= most, "waited " + waited);
+    });
+  }
+}
+
+test("a wait of years that an answer's JSON asks for", async () => {
+  const body = '{"error":{"code":"store_unavailable","retry_after_ms":1e12}}';
+  const w = page({ setUp: ({ network }) => (network.plain = () => ({ status: 503, body })) });
+  await w.clock.run(1000, () => w.errors.length);
+  const from = w.clock.now();
+  w.network.plain = () => null;
+  await w.clock.run(400e3, () => w.network.count(from + 1));
+  assert.equal(w.clock.now() - from, 300e3);
+});
+
 test("a listener that throws loses nothing of the answer", async () => {
   const w = page({ options: { from: "start" }, setUp: ({ server }) => [0, 1, 2].forEach((i) => server.publish({ room: "lobby", data: i })) });
   const thrown = [];
