@@ -30,7 +30,8 @@ export class Http {
   constructor(readonly env: Env, private options: Options, url: string) {
     let u: URL | undefined;
     try {
-      u = new URL(url.replace(/^ws/, "http"), pageURL);
+      // Where the page comes from is an origin, whatever the page is called there.
+      u = new URL(url.replace(/^ws/, "http") || "/", pageURL);
     } catch (e) {}
     // A name with a port alone would be read as a scheme.
     if (!u || !/^http/.test(u.protocol)) throw refusal("bad_url");

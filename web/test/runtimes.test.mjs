@@ -95,12 +95,12 @@ test("storage is looked for where there is a page, and done without where it is 
 test("addresses are found from the page's", () => {
   const { culvert } = load({ location, navigator: {}, ...listens() });
   const urls = [];
-  for (const url of ["/", "https://other.test/under/", "//third.test", "wss://fourth.test"]) {
+  for (const url of ["", "/", "https://other.test/under/", "//third.test", "wss://fourth.test"]) {
     const client = culvert.connect(url, { storage: null, WebSocket: class { constructor(u) { urls.push(u.split("?")[0]); } close() {} }, fetch: () => new Promise(() => {}) });
     client.room("r");
     setTimeout(() => client.close(), 20);
   }
-  return new Promise((done) => setTimeout(done, 30)).then(() => assert.deepEqual(urls, ["wss://pages.test/rooms/r/ws", "wss://other.test/under/rooms/r/ws", "wss://third.test/rooms/r/ws", "wss://fourth.test/rooms/r/ws"]));
+  return new Promise((done) => setTimeout(done, 30)).then(() => assert.deepEqual(urls, ["wss://pages.test/rooms/r/ws", "wss://pages.test/rooms/r/ws", "wss://other.test/under/rooms/r/ws", "wss://third.test/rooms/r/ws", "wss://fourth.test/rooms/r/ws"]));
 });
 
 test("what is no address of a server is refused", () => {
