@@ -216,3 +216,22 @@ test("WebSockets or streams alone, where neither works at first", async () => {
   assert.equal(w.client.state, "connected");
   assert.equal(w.acks.length, 1);
 });
+
+test("what comes back to a WebSocket's ping has to be what was sent this time", async () => {
+  const old = [];
+  const proof = (text, m) => m.type == "reply" && m.data && m.data.length >= 16384;
+  for (const [name, rewrite] of [
+    ["what was sent before", (text, m) => (proof(text, m) ? JSON.stringify({ ...m, data: old[0] }) : text)],
+    ["cut", (text, m) => (proof(text, m) ? JSON.stringify({ ...m, data: m.data.slice(0, -1) }) : text)],
+    ["nothing", (text, m) => (proof(text, m) ? JSON.stringify({ ...m, data: undefined }) : text)],
+  ]) {
+    const before = start({ seed: 7, setUp: ({ network }) => (network.rewrite = (text, m) => (proof(text, m) && old.push(m.data), text)) });
+    await before.on("websocket");
+    const w = start({ seed: 8, roomOptions: { from: "start" }, setUp: ({ network }) => (network.rewrite = rewrite) });
+    traffic(w, 10, 1000);
+    await w.clock.run(25e3);
+    assert.ok(!w.states.some((s) => s.transport == "websocket"), name);
+    assert.match(w.client.reason, /changed/, name);
+    whole(w, 10, name);
+  }
+});
