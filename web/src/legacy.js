@@ -39,9 +39,11 @@
         retry = +retry * 1000 || (retry && Date.parse(retry) - new Date());
       } catch (e) {}
       if (status >= 200 && status < 300 && answer && typeof answer == "object") return finish(null, answer);
-      var error = (answer && answer.error) || { code: status ? "bad_answer" : "network", message: "HTTP status " + status };
+      // What gateways say looks alike, but for the codes.
+      var told = answer && answer.error && /^[a-z_]+$/.test(answer.error.code || 0);
+      var error = told ? answer.error : { code: status ? "bad_answer" : "network", message: "HTTP status " + status };
       // Only what is Culvert's own word is final.
-      error.fatal = !!(answer && answer.error) && status < 500 && status != 408 && status != 409 && status != 429;
+      error.fatal = told && status < 500 && status != 408 && status != 409 && status != 429;
       // Nobody is believed who wants to be left alone for days, and a timer of more than 25 would fire at once.
       error.retry = Math.min(Math.max(error.retry_after_ms || retry, 0) || 0, 300000);
       finish(error);

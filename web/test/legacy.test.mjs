@@ -91,6 +91,9 @@ test("captive portals, Retry-After, and refusals", async () => {
   const from = w.clock.now();
   await w.clock.run(25e3);
   assert.ok(w.network.count(from + 1) <= 2);
+  w.network.plain = () => ({ status: 403, body: '{"error":{"code":"AccessDenied","message":"a gateway\'s"}}' });
+  await w.clock.run(60e3);
+  assert.equal(w.errors.at(-1).code, "bad_answer");
   w.network.plain = () => null;
   await w.clock.run(60e3);
   assert.deepEqual(w.acks, [1]);

@@ -8,6 +8,9 @@ for (const [name, answer] of Object.entries({
   "a captive portal": { status: 200, body: html },
   "truncated JSON": { status: 200, body: '{"protocol":1,"messages":[{"type":"mess' },
   "foreign JSON": { status: 200, body: '{"ok":true}' },
+  // As API gateways say it.
+  "a gateway's error": { status: 403, body: '{"error":{"code":"AccessDenied","message":"no"}}' },
+  "a gateway's other error": { status: 404, body: '{"error":{"code":"404","message":"no"}}' },
   "JSON null": { status: 200, body: "null" },
   "407": { status: 407, body: html },
   "403 of a filter": { status: 403, body: html },
