@@ -235,3 +235,17 @@ test("what comes back to a WebSocket's ping has to be what was sent this time", 
     whole(w, 10, name);
   }
 });
+
+test("what failed is forgotten after half an hour", async () => {
+  for (const [minutes, remembered] of [[29, true], [31, false]]) {
+    const storage = new Storage();
+    const before = start({ options: { storage }, setUp: ({ network }) => (network.ws = "refuse") });
+    await before.clock.run(1000);
+    before.client.close();
+    const w = start({ room: "", options: { storage } });
+    await w.clock.run(minutes * 60e3);
+    w.client.room("lobby");
+    await w.clock.run(1);
+    assert.equal(w.network.count(0, "/poll"), remembered ? 1 : 0, minutes + " minutes");
+  }
+});
