@@ -24,6 +24,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -141,14 +142,17 @@ var ports = struct {
 	taken map[int]bool
 }{taken: map[int]bool{}}
 
+// freePort is one that nothing listens on just now. It is below those that systems
+// give to whoever asks for any: between here and the start of a daemon a proxy of
+// our own or a browser would get it, which then passes for the daemon.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port := 22_000 + rand.IntN(10_000)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		port := l.Addr().(*net.TCPAddr).Port
 		l.Close()
 		ports.Lock()
 		taken := ports.taken[port]
@@ -206,19 +210,23 @@ func (p *process) stop() {
 	<-p.done
 }
 
-// ready waits until somebody listens on the port.
+// ready waits until it listens on the port.
 func (p *process) ready(port int) error {
 	deadline := time.Now().Add(20 * time.Second)
 	for time.Now().Before(deadline) {
 		c, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), time.Second)
+		select {
+		case <-p.done: // who listens is somebody else
+			if err == nil {
+				c.Close()
+			}
+			return errors.New("it ended: " + p.words())
+		default:
+		}
 		if err == nil {
 			return c.Close()
 		}
-		select {
-		case <-p.done:
-			return errors.New("it ended: " + p.words())
-		case <-time.After(20 * time.Millisecond):
-		}
+		time.Sleep(20 * time.Millisecond) // nothing tells of it
 	}
 	return errors.New("nobody listens: " + p.words())
 }
