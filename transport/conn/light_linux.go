@@ -49,6 +49,27 @@ func Lighten(nc net.Conn) net.Conn {
 	return &light{fd: int32(fd)}
 }
 
+// Restore undoes Lighten, for those who wait for what comes: they go by the
+// runtime's poller. Where it fails the connection is closed; nc must not be used
+// any more in any case.
+func Restore(nc net.Conn) (net.Conn, error) {
+	l, ok := nc.(*light)
+	if !ok {
+		return nc, nil
+	}
+	defer l.Close()
+	fd, err := -1, error(nil)
+	if closed := l.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); closed != nil {
+		return nil, closed
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	f := os.NewFile(uintptr(fd), "connection")
+	defer f.Close()
+	return net.FileConn(f)
+}
+
 // enter is false when the connection is closed; else leave must follow.
 func (l *light) enter() bool {
 	for {

@@ -196,3 +196,39 @@ func TestLightRaw(t *testing.T) {
 		t.Error(calls, err)
 	}
 }
+
+// What is restored waits as package net does, and the light one is closed.
+func TestRestore(t *testing.T) {
+	here, there := lightPair(t)
+	local := here.LocalAddr().String()
+	nc, err := Restore(here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, ok := nc.(*net.TCPConn); !ok || nc.LocalAddr().String() != local {
+		t.Errorf("%T at %s, want a *net.TCPConn at %s", nc, nc.LocalAddr(), local)
+	}
+	if err := here.Control(func(uintptr) { t.Error("called") }); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("what was given up can be used: %v", err)
+	}
+	nc.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	if _, err := nc.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	nc.SetReadDeadline(time.Time{})
+	go there.Write([]byte("x"))
+	if n, err := nc.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Error(n, err)
+	}
+	nc.Close()
+	if _, err := there.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("%v: a descriptor is left", err)
+	}
+	if _, err := Restore(here); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+	if again, err := Restore(there); again != net.Conn(there) || err != nil {
+		t.Error(again, err)
+	}
+}

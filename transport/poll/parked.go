@@ -133,6 +133,9 @@ func (p *Handler) newParked(r *http.Request, nc net.Conn) *parked {
 	if k, ok := r.Context().Value(keptKey{}).(*kept); ok {
 		c.need = k.need
 	}
+	if p.o.Poller.Native(nc) {
+		nc = conn.Lighten(nc)
+	}
 	c.Init(nc, func() { p.forget(c) })
 	c.Tune(p.o.Tuning)
 	p.remember(c, r.Context().Value(http.ServerContextKey).(*http.Server))

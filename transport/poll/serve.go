@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/culvertd/culvert/transport/conn"
 	"github.com/culvertd/culvert/transport/poller"
 	"github.com/culvertd/culvert/transport/read"
 )
@@ -235,11 +236,15 @@ func (c *parked) handBack(request []byte) {
 	}
 	c.mu.Unlock()
 	c.h.returning.Add(1)
-	// A goroutine that reads would take a part of what comes.
-	if gone || !c.h.o.Poller.Native(c.Conn()) || !c.Release() {
+	if gone || !c.Release() {
 		c.h.returning.Add(-1)
 		c.Close()
 		return
 	}
-	c.back.push(&prefixed{Conn: c.Conn(), prefix: request, need: c.need})
+	nc, err := conn.Restore(c.Conn())
+	if err != nil {
+		c.h.returning.Add(-1)
+		return
+	}
+	c.back.push(&prefixed{Conn: nc, prefix: request, need: c.need})
 }
