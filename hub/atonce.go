@@ -1,29 +1,64 @@
 package hub
 
-import "context"
+import (
+	"context"
+	"strings"
+	"time"
+)
 
-// parkedPoll is what a poll needs in the common case, of one room, in one piece.
-type parkedPoll struct {
-	Subscriber
-	request PollRequest
-	member  membership
+// Seat is where the polls of one connection wait, one after the other: each next
+// one finds the memory of the one before it, which is nothing to allocate and
+// little to ask for from far away. The zero Seat is free. It is the caller's,
+// who must not copy it.
+type Seat struct {
+	sub     Subscriber
+	member  membership // in the common case, of one room
 	members [1]*membership
+	request PollRequest
+}
+
+// vacantLocked reports whether a poll may take the seat: the one before it is
+// over, and nobody looks at it any more without noticing that. What others read
+// without its mu is set for good the first time.
+func (t *Seat) vacantLocked(h *Hub) bool {
+	s := &t.sub
+	if s.hub == nil {
+		s.hub, s.transport, s.finished, t.member.sub = h, "poll", true, s
+	}
+	return s.hub == h && s.finished && !s.collecting
+}
+
+// takeLocked gives the vacant seat to a poll, which has been counted in.
+func (t *Seat) takeLocked(req *PollRequest) {
+	s := &t.sub
+	s.form, s.framing = req.Form, s.hub.o.Framings[req.Form]
+	if s.client != req.Client {
+		s.client = strings.Clone(req.Client)
+	}
+	if s.from != req.From {
+		s.from = strings.Clone(req.From)
+	}
+	s.finished, s.end, s.done, s.overdue, s.pending = false, nil, nil, nil, 0
+	s.members = t.members[:0]
+	t.request = *req
+	t.request.Client, t.request.From = s.client, s.from
 }
 
 // PollAtOnce is PollOrPark for a caller who must not wait, not even for a store:
-// it answers at once with what the rooms' logs have, or takes w for later. It
-// reports false, and has done nothing, where more is needed than the logs of
-// rooms that are open here: PollOrPark does the rest.
-func (h *Hub) PollAtOnce(req *PollRequest, w Waiter) (PollResult, *Subscriber, bool) {
-	p := &parkedPoll{request: *req}
-	s := &p.Subscriber
-	s.initPoll(h, req)
-	s.members = p.members[:0]
+// it answers at once with what the rooms' logs have, or has the poll wait in its
+// seat for w to be answered later. It reports false, and has done nothing, where
+// more is needed than the logs of rooms that are open here: PollOrPark does the
+// rest. Nothing of req is kept after the call.
+//
+// The poll that it returns, of which the seat has the memory, may be Ended until
+// w has been answered.
+func (h *Hub) PollAtOnce(seat *Seat, req *PollRequest, w Waiter) (PollResult, *Subscriber, bool) {
+	s := &seat.sub
 	// Held throughout: whoever finds the poll before it waits would not know
 	// whom to answer.
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.enterLocked(p) {
+	if !seat.vacantLocked(h) || !s.enterLocked(seat, req) {
 		return PollResult{}, nil, false
 	}
 	if s.pending > 0 {
@@ -31,7 +66,7 @@ func (h *Hub) PollAtOnce(req *PollRequest, w Waiter) (PollResult, *Subscriber, b
 		defer h.giveScratch(sc)
 		res, need, err := PollResult{}, true, error(nil)
 		if !s.needsStoreLocked() {
-			res, need, err = s.collectLocked(elapsed, sc, &p.request)
+			res, need, err = s.collectLocked(elapsed, sc, &seat.request)
 		}
 		if need || err != nil {
 			s.endLocked(End{})
@@ -47,7 +82,7 @@ func (h *Hub) PollAtOnce(req *PollRequest, w Waiter) (PollResult, *Subscriber, b
 		s.endLocked(End{})
 		return res, nil, true
 	}
-	s.parkLocked(w, &p.request)
+	s.parkLocked(w, &seat.request)
 	return PollResult{}, s, true
 }
 
@@ -61,8 +96,8 @@ var elapsed = func() context.Context {
 
 // enterLocked joins the rooms where each is open and its log knows the reader's
 // place. Presence begins only when that is certain.
-func (s *Subscriber) enterLocked(p *parkedPoll) bool {
-	subs := p.request.Subscriptions
+func (s *Subscriber) enterLocked(seat *Seat, req *PollRequest) bool {
+	subs := req.Subscriptions
 	for i := range subs {
 		if subs[i].Start.Kind != StartAfter {
 			return false
@@ -80,14 +115,15 @@ func (s *Subscriber) enterLocked(p *parkedPoll) bool {
 	if !ok {
 		return false
 	}
+	seat.takeLocked(req)
 	client := s.client
 	s.client = "" // has not come yet, and would leave where a room is missing
 	for i, r := range rooms {
-		m := &p.member
+		m := &seat.member
 		if i > 0 {
-			m = new(membership)
+			m = &membership{sub: s}
 		}
-		m.sub, m.room, m.presence = s, r, subs[i].Presence
+		m.room, m.presence, m.gone, m.attached, m.pending, m.retryAt = r, subs[i].Presence, false, false, false, time.Time{}
 		m.pos, m.mark = subs[i].Start.At.Position, subs[i].Start.At.Mark
 		r.mu.Lock()
 		m.live = r.log.next
@@ -100,6 +136,7 @@ func (s *Subscriber) enterLocked(p *parkedPoll) bool {
 		}
 		r.mu.Unlock()
 		if !found {
+			m.gone = true
 			for _, rest := range rooms[i:] {
 				s.hub.release(rest)
 			}

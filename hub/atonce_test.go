@@ -16,6 +16,7 @@ import (
 func TestPollAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, hub.Options{LogMessages: 3, MaxSubscribers: 2}, memory.Options{})
+		var seat hub.Seat // of one poll after the other
 		quiet := func(what string) {
 			t.Helper()
 			synctest.Wait()
@@ -35,7 +36,7 @@ func TestPollAtOnce(t *testing.T) {
 		refused := func(what string, req hub.PollRequest) {
 			t.Helper()
 			req.Client = "refused"
-			if _, s, ok := r.PollAtOnce(&req, nil); ok || s != nil {
+			if _, s, ok := r.PollAtOnce(&seat, &req, nil); ok || s != nil {
 				t.Errorf("%s: it was taken", what)
 			}
 			quiet(what)
@@ -57,32 +58,35 @@ func TestPollAtOnce(t *testing.T) {
 		w := make(waiter, 2)
 		req := poll(20*time.Second, next(res)...)
 		req.Client = "taken"
-		if _, s, ok := r.PollAtOnce(&req, w); !ok || s == nil {
+		if _, s, ok := r.PollAtOnce(&seat, &req, w); !ok || s == nil {
 			t.Fatal("it does not wait")
 		}
 		if !present("taken") {
 			t.Error("a poll that waits is not present")
 		}
 		one(t, r.Hub, "a", "1")
+		if _, _, ok := r.PollAtOnce(&seat, &req, nil); ok {
+			t.Error("a seat was taken twice")
+		}
 		a := <-w
 		if a.err != nil || joinFrames(a.res) != "a msg 1 1\n" || len(a.res.Cursor) != 2 {
 			t.Errorf("answered %+v", a)
 		}
 		quiet("answered")
 		// There is something, or nothing to wait for.
-		got, s, ok := r.PollAtOnce(&req, nil)
+		got, s, ok := r.PollAtOnce(&seat, &req, nil)
 		if !ok || s != nil || joinFrames(got) != "a msg 1 1\n" || got.Cursor.String() != a.res.Cursor.String() {
 			t.Errorf("answered %+v", got)
 		}
 		req = poll(0, next(got)...)
-		if got, s, ok = r.PollAtOnce(&req, nil); !ok || s != nil || len(got.Frames) != 0 || got.Cursor.String() != a.res.Cursor.String() {
+		if got, s, ok = r.PollAtOnce(&seat, &req, nil); !ok || s != nil || len(got.Frames) != 0 || got.Cursor.String() != a.res.Cursor.String() {
 			t.Errorf("answered %+v", got)
 		}
 		quiet("answered at once")
 		// Nothing comes.
 		begin := time.Now()
 		req = poll(5*time.Second, next(got)...)
-		if _, s, ok = r.PollAtOnce(&req, w); !ok {
+		if _, s, ok = r.PollAtOnce(&seat, &req, w); !ok {
 			t.Fatal("it does not wait")
 		}
 		if b := <-w; b.err != nil || len(b.res.Frames) != 0 || b.at.Sub(begin) < 5*time.Second {
@@ -100,11 +104,11 @@ func TestPollAtOnce(t *testing.T) {
 		full := []waiter{make(waiter, 2), make(waiter, 2)}
 		for _, w := range full {
 			req = poll(20*time.Second, after("b", hub.Position{}))
-			if _, _, ok := r.PollAtOnce(&req, w); !ok {
+			if _, _, ok := r.PollAtOnce(new(hub.Seat), &req, w); !ok {
 				t.Fatal("it does not wait")
 			}
 		}
-		if _, _, ok := r.PollAtOnce(&req, nil); ok {
+		if _, _, ok := r.PollAtOnce(&seat, &req, nil); ok {
 			t.Error("a full node has taken it")
 		}
 		if err := r.Drain(t.Context(), time.Second); err != nil {
@@ -129,7 +133,7 @@ func TestPollsAlike(t *testing.T) {
 			w := make(waiter, 2)
 			req := poll(20*time.Second, next(start)...)
 			req.Limit, req.Subscriptions[0].Presence = limit, presence
-			if _, s, ok := r.PollAtOnce(&req, w); !ok || s == nil {
+			if _, s, ok := r.PollAtOnce(new(hub.Seat), &req, w); !ok || s == nil {
 				t.Fatal("it does not wait")
 			}
 			return w
@@ -150,7 +154,7 @@ func TestPollsAlike(t *testing.T) {
 				t.Errorf("poll %d: %+v", i, a)
 			}
 			req := poll(0, next(a.res)...)
-			rest, _, ok := r.PollAtOnce(&req, nil)
+			rest, _, ok := r.PollAtOnce(new(hub.Seat), &req, nil)
 			if !ok || len(rest.Frames) != len(batch)-want {
 				t.Errorf("poll %d goes on with %+v", i, rest)
 			}

@@ -104,7 +104,6 @@ type worker struct {
 	made []int // the indexes of joined and polled that this slice has used
 
 	delivered int64 // not yet in the hub's count
-	looks     int   // of lookAt, whose reads must have a use
 }
 
 // joined is what a round's entries are in one form, put together once for all
@@ -203,9 +202,7 @@ func (w *worker) lookAt(members []*membership) {
 		if m == nil {
 			continue
 		}
-		s := m.sub
-		w.looks += s.form
-		if c, ok := s.conn.(NearConn); ok {
+		if c, ok := m.sub.conn.(NearConn); ok {
 			c.Near()
 		}
 	}

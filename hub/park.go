@@ -13,45 +13,65 @@ type Waiter interface {
 }
 
 // PollOrPark answers as Poll does where there is something at once or nothing
-// to wait for. Else it calls park for a Waiter and returns the poll itself,
-// which the caller may End when the client leaves; the Waiter is answered later.
-// Where park fails, its error is returned.
-func (h *Hub) PollOrPark(ctx context.Context, req PollRequest, park func() (Waiter, error)) (PollResult, *Subscriber, error) {
+// to wait for. Else it calls park for a Waiter and the seat in which it waits,
+// and returns the poll itself, which the caller may End when the client leaves;
+// the Waiter is answered later, or has been. Where park fails, its error is
+// returned.
+func (h *Hub) PollOrPark(ctx context.Context, req PollRequest, park func() (Waiter, *Seat, error)) (PollResult, *Subscriber, error) {
 	s := h.newPoll(&req)
 	if err := h.admit(s); err != nil {
 		return PollResult{}, nil, err
 	}
 	res, parked, err := s.pollOrPark(ctx, req, park)
-	if !parked {
+	if parked != s {
 		s.End(End{})
-		return res, nil, err
 	}
-	return PollResult{}, s, nil
+	return res, parked, err
 }
 
-func (s *Subscriber) pollOrPark(ctx context.Context, req PollRequest, park func() (Waiter, error)) (PollResult, bool, error) {
+func (s *Subscriber) pollOrPark(ctx context.Context, req PollRequest, park func() (Waiter, *Seat, error)) (PollResult, *Subscriber, error) {
 	if _, err := s.Subscribe(ctx, req.Subscriptions); err != nil {
-		return PollResult{}, false, err
+		return PollResult{}, nil, err
 	}
 	sc := s.hub.takeScratch()
 	defer s.hub.giveScratch(sc)
 	res, need, err := s.collect(ctx, sc, &req)
 	if err != nil || !res.empty() || req.Wait <= 0 {
-		return res, false, err
+		return res, nil, err
 	}
 	if need {
 		// The log has yet to reach the reader's place: soon, or never.
 		res, err := s.await(ctx, sc, &req)
-		return res, false, err
+		return res, nil, err
 	}
-	w, err := park()
+	w, seat, err := park()
 	if err != nil {
-		return PollResult{}, false, err
+		return PollResult{}, nil, err
+	}
+	s.mu.Lock()
+	req.Subscriptions = s.hereLocked()
+	s.mu.Unlock()
+	res, seated, ok := s.hub.PollAtOnce(seat, &req, w)
+	switch {
+	case ok && seated == nil: // something has come meanwhile
+		w.Answer(res, nil)
+		return PollResult{}, &seat.sub, nil
+	case ok:
+		return PollResult{}, seated, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.parkLocked(w, &req)
-	return res, true, nil
+	return PollResult{}, s, nil
+}
+
+// hereLocked are the rooms of a poll, to go on with where it stands.
+func (s *Subscriber) hereLocked() []Subscription {
+	subs := make([]Subscription, 0, len(s.members))
+	for i, at := range s.pollCursorLocked() {
+		subs = append(subs, Subscription{Room: at.Room, Start: Start{Kind: StartAfter, At: at}, Presence: s.members[i].presence})
+	}
+	return subs
 }
 
 // parkLocked has w answered when there is something, or the wait is over.
@@ -64,13 +84,12 @@ func (s *Subscriber) parkLocked(w Waiter, req *PollRequest) {
 		s.hub.wg.Go(func() { s.timeUp(PollResult{Draining: true, After: spreadOut(pollSpread)}) })
 	default:
 	}
-	if s.pending > 0 {
-		s.hub.wg.Go(s.answer) // something came meanwhile
-		return
-	}
 	// The wheel's seconds are whole ones, and a part of this one is over: never
 	// wait less than was asked.
 	s.hub.wheel.add(s, req.Wait+2*time.Second-1)
+	if s.pending > 0 {
+		s.hub.wg.Go(s.answer) // something came meanwhile, if it is for this reader
+	}
 }
 
 func (r *PollResult) empty() bool { return len(r.Frames) == 0 && len(r.Gaps) == 0 }
@@ -157,6 +176,11 @@ func (s *Subscriber) replyLocked(res PollResult, err error) {
 // timeUp answers a parked poll with nothing but its cursor.
 func (s *Subscriber) timeUp(res PollResult) {
 	s.mu.Lock()
+	s.timeUpLocked(res)
+}
+
+// timeUpLocked gives mu back.
+func (s *Subscriber) timeUpLocked(res PollResult) {
 	if s.waiter == nil {
 		s.mu.Unlock()
 		return

@@ -60,15 +60,10 @@ func (h *Hub) Poll(ctx context.Context, req PollRequest) (PollResult, error) {
 }
 
 func (h *Hub) newPoll(req *PollRequest) *Subscriber {
-	s := new(Subscriber)
-	s.initPoll(h, req)
-	s.wake, s.ending = make(chan struct{}, 1), make(chan struct{})
-	return s
-}
-
-func (s *Subscriber) initPoll(h *Hub, req *PollRequest) {
-	s.hub, s.form, s.framing, s.transport = h, req.Form, h.o.Framings[req.Form], "poll"
-	s.client, s.from = req.Client, req.From
+	return &Subscriber{
+		hub: h, form: req.Form, framing: h.o.Framings[req.Form], transport: "poll", client: req.Client, from: req.From,
+		wake: make(chan struct{}, 1), ending: make(chan struct{}),
+	}
 }
 
 // await waits for a first event.

@@ -240,7 +240,7 @@ func TestParkedPoll(t *testing.T) {
 		park := func(req hub.PollRequest) (waiter, *hub.Subscriber) {
 			t.Helper()
 			w := make(waiter, 2)
-			_, s, err := r.PollOrPark(t.Context(), req, func() (hub.Waiter, error) { return w, nil })
+			_, s, err := r.PollOrPark(t.Context(), req, func() (hub.Waiter, *hub.Seat, error) { return w, new(hub.Seat), nil })
 			if err != nil || s == nil {
 				t.Fatalf("not parked: %v", err)
 			}

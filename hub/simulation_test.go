@@ -177,6 +177,7 @@ func (s *simulation) judge(all []*simClient) {
 // simClient reads some rooms, in turn over connections and polls, always going
 // on from what it has received.
 type simClient struct {
+	seat hub.Seat
 	sim  *simulation
 	rng  *rand.Rand
 	name string
@@ -243,11 +244,11 @@ func (c *simClient) ask(req hub.PollRequest) (hub.PollResult, error) {
 	w := make(waiter, 2)
 	res, s, done := hub.PollResult{}, (*hub.Subscriber)(nil), false
 	if way == 1 {
-		res, s, done = c.sim.h.PollAtOnce(&req, w)
+		res, s, done = c.sim.h.PollAtOnce(&c.seat, &req, w)
 	}
 	if !done {
 		var err error
-		if res, s, err = c.sim.h.PollOrPark(context.Background(), req, func() (hub.Waiter, error) { return w, nil }); err != nil {
+		if res, s, err = c.sim.h.PollOrPark(context.Background(), req, func() (hub.Waiter, *hub.Seat, error) { return w, &c.seat, nil }); err != nil {
 			return res, err
 		}
 	}

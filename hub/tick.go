@@ -53,6 +53,13 @@ func (w *wheel) remove(s *Subscriber) {
 	s.wheel.in = false
 }
 
+// holds reports whether s waits in the wheel.
+func (w *wheel) holds(s *Subscriber) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return s.wheel.in
+}
+
 // turn moves on to the given second and returns who was waiting for it.
 func (w *wheel) turn(now int64, due []*Subscriber) []*Subscriber {
 	w.mu.Lock()
@@ -120,8 +127,11 @@ func (h *Hub) beat(due []*Subscriber, now int64, clock time.Time) {
 			continue
 		}
 		if s.conn == nil {
-			s.mu.Unlock()
-			s.timeUp(PollResult{})
+			if h.wheel.holds(s) {
+				s.mu.Unlock() // the next poll in the same seat
+				continue
+			}
+			s.timeUpLocked(PollResult{})
 			continue
 		}
 		next := s.wrote + int64(s.heartbeat/time.Second)

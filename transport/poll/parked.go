@@ -18,8 +18,8 @@ import (
 
 // Parker is a hub that can hold polls without a goroutine each.
 type Parker interface {
-	PollOrPark(ctx context.Context, req hub.PollRequest, park func() (hub.Waiter, error)) (hub.PollResult, *hub.Subscriber, error)
-	PollAtOnce(req *hub.PollRequest, w hub.Waiter) (hub.PollResult, *hub.Subscriber, bool)
+	PollOrPark(ctx context.Context, req hub.PollRequest, park func() (hub.Waiter, *hub.Seat, error)) (hub.PollResult, *hub.Subscriber, error)
+	PollAtOnce(seat *hub.Seat, req *hub.PollRequest, w hub.Waiter) (hub.PollResult, *hub.Subscriber, bool)
 }
 
 const (
@@ -65,6 +65,8 @@ type parked struct {
 
 	patience time.Duration // guarded by mu; from since on, while idle
 
+	seat hub.Seat // of its polls, one after the other
+
 	reads *publishers // set before it is read; nil where it is read with the other connections
 
 	// of the poll that waits, set before it does
@@ -96,13 +98,13 @@ func (p *Handler) servePark(w http.ResponseWriter, r *http.Request, q read.Reque
 		lines = again.c.back.heads.remember(again.decide, head{lines: headerLines(w)}).lines
 	}
 	var c *parked
-	park := func() (hub.Waiter, error) {
+	park := func() (hub.Waiter, *hub.Seat, error) {
 		if again != nil {
 			c = again.take()
 		} else {
 			nc, brw, err := http.NewResponseController(w).Hijack()
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			c = p.newParked(r, Bare(nc))
 			c.early = brw.Reader.Buffered()
@@ -111,7 +113,7 @@ func (p *Handler) servePark(w http.ResponseWriter, r *http.Request, q read.Reque
 			lines = headerLines(w)
 		}
 		c.header, c.bare = lines, q.Bare
-		return c, nil
+		return c, &c.seat, nil
 	}
 	res, sub, err := p.parker.PollOrPark(r.Context(), req, park)
 	if sub == nil {

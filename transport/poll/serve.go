@@ -53,7 +53,7 @@ func (c *parked) pollAtOnce(p *plain, known head) bool {
 	}
 	c.header, c.bare = known.lines, q.Bare
 	req := c.h.request(q)
-	res, sub, ok := c.h.parker.PollAtOnce(&req, c)
+	res, sub, ok := c.h.parker.PollAtOnce(&c.seat, &req, c)
 	switch {
 	case !ok:
 		c.from(parkWaiting, parkServing)
