@@ -38,7 +38,7 @@ type PollResult struct {
 
 // Same is where whoever answers the first of equal results may keep how, for
 // the others.
-type Same struct{ Answer atomic.Pointer[[]byte] }
+type Same struct{ Answer atomic.Value }
 
 // pollSpread is within what time polls come back to a node that drains.
 const pollSpread = 2 * time.Second

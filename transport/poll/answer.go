@@ -94,20 +94,51 @@ func (w *answer) append(dst []byte) []byte {
 	return append(dst, w.body...)
 }
 
-// appendOK appends the answer to a poll that was parked.
-func (c *parked) appendOK(dst []byte, res *hub.PollResult, last bool) []byte {
-	var pooled *[]byte
-	var body []byte
+// whole is an answer as it goes out to all whose heads have the same lines. It
+// is not changed any more.
+type whole struct {
+	lines []byte // besides the answer's own
+	bytes []byte
+	body  []byte // of bytes
+}
+
+// ok is the answer to a poll that was parked. Where many get the same it is made
+// once for all; else it is put together in the buffer of buf, which is nil
+// as long as there is none.
+func (c *parked) ok(buf **[]byte, res *hub.PollResult, last bool) []byte {
 	now := time.Now()
-	if same := res.Same; same == nil {
-		pooled = c.h.buffers.Get().(*[]byte)
-		body = appendAnswer((*pooled)[:0], res, c.bare, now.UnixMilli())
-	} else if kept := same.Answer.Load(); kept != nil {
-		body = *kept
-	} else {
-		body = appendAnswer(nil, res, c.bare, now.UnixMilli())
-		same.Answer.Store(&body)
+	same := res.Same
+	if same == nil {
+		pooled := c.h.buffers.Get().(*[]byte)
+		body := appendAnswer((*pooled)[:0], res, c.bare, now.UnixMilli())
+		dst := c.appendOK(c.buffer(buf), body, last, now)
+		if cap(body) <= maxPooled {
+			*pooled = body
+			c.h.buffers.Put(pooled)
+		}
+		return dst
 	}
+	kept, _ := same.Answer.Load().(*whole)
+	if kept == nil {
+		body := appendAnswer(nil, res, c.bare, now.UnixMilli())
+		all := c.appendOK(make([]byte, 0, len(body)+len(c.header)+256), body, false, now)
+		kept = &whole{lines: c.header, bytes: all, body: all[len(all)-len(body):]}
+		same.Answer.Store(kept)
+	}
+	if !last && bytes.Equal(kept.lines, c.header) {
+		return kept.bytes
+	}
+	return c.appendOK(c.buffer(buf), kept.body, last, now)
+}
+
+// buffer takes a buffer for an answer.
+func (c *parked) buffer(buf **[]byte) []byte {
+	*buf = c.h.buffers.Get().(*[]byte)
+	return (**buf)[:0]
+}
+
+// appendOK appends an answer with its head.
+func (c *parked) appendOK(dst, body []byte, last bool, now time.Time) []byte {
 	dst = append(dst, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store, no-transform\r\n"...)
 	if last {
 		dst = append(dst, "Connection: close\r\n"...)
@@ -117,12 +148,7 @@ func (c *parked) appendOK(dst []byte, res *hub.PollResult, last bool) []byte {
 	dst = append(dst, "Content-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(body)), 10)
 	dst = append(dst, "\r\n\r\n"...)
-	dst = append(dst, body...)
-	if pooled != nil && cap(body) <= maxPooled {
-		*pooled = body
-		c.h.buffers.Put(pooled)
-	}
-	return dst
+	return append(dst, body...)
 }
 
 func (c *parked) appendError(dst []byte, err error) []byte {

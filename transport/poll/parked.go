@@ -186,7 +186,7 @@ func (c *parked) Answer(res hub.PollResult, err error) {
 		c.shut()
 		return
 	}
-	buf := c.h.buffers.Get().(*[]byte)
+	var buf *[]byte // where dst is this answer's own
 	c.mu.Lock()
 	if c.state == parkClosed {
 		c.mu.Unlock()
@@ -196,9 +196,9 @@ func (c *parked) Answer(res hub.PollResult, err error) {
 	last := err != nil || res.Draining || c.early > 0 || c.h.closing.Load()
 	var dst []byte
 	if err == nil {
-		dst = c.appendOK((*buf)[:0], &res, last)
+		dst = c.ok(&buf, &res, last)
 	} else {
-		dst = c.appendError((*buf)[:0], err)
+		dst = c.appendError(nil, err)
 	}
 	// Under the lock: the next request may be here before this has returned.
 	n, err := c.TryWrite(dst)
@@ -221,7 +221,7 @@ func (c *parked) Answer(res hub.PollResult, err error) {
 	case last:
 		c.leave()
 	}
-	if cap(dst) <= maxPooled {
+	if buf != nil && cap(dst) <= maxPooled {
 		*buf = dst
 		c.h.buffers.Put(buf)
 	}

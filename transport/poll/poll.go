@@ -63,6 +63,7 @@ type Handler struct {
 	parker  Parker // nil: every poll that waits has its handler wait
 	o       Options
 	buffers sync.Pool // of *[]byte
+	asked   asked
 
 	running sync.WaitGroup // what goes on, and one more until Close
 	serving serving        // of what goes on, what has to be answered

@@ -13,7 +13,6 @@ import (
 
 	"github.com/culvertd/culvert/transport/conn"
 	"github.com/culvertd/culvert/transport/poller"
-	"github.com/culvertd/culvert/transport/read"
 )
 
 // request takes the request that has come, on the poller's goroutine: at once
@@ -46,8 +45,7 @@ func (c *parked) request(reg *poller.Conn, b []byte) (more bool) {
 // without waiting for something else, or the request is not in order, it
 // reports false and has done nothing.
 func (c *parked) pollAtOnce(p *plain, known head) bool {
-	text := string(append(append(make([]byte, 0, 256), p.rooms...), p.query...)) // in one piece
-	q, ok := read.Plain(text[:len(p.rooms)], text[len(p.rooms):], c.h.o.Reading)
+	q, ok := c.h.asked.parse(p, c.h.o.Reading)
 	if !ok || !c.from(parkServing, parkWaiting) {
 		return false
 	}
