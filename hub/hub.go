@@ -33,7 +33,7 @@ type Hub struct {
 	rooms       map[string]*room
 	subscribers map[string]int // by transport
 	count       int            // sum of subscribers
-	live        map[*Subscriber]struct{}
+	live        places
 	retries     []*Subscriber
 	draining    chan struct{} // closed when draining
 	drained     bool
@@ -48,7 +48,7 @@ func New(store Store, o Options) (*Hub, error) {
 	}
 	h := &Hub{
 		o: o.withDefaults(), store: store, queue: newWorkQueue(), wheel: &wheel{},
-		rooms: make(map[string]*room), subscribers: make(map[string]int), live: make(map[*Subscriber]struct{}),
+		rooms: make(map[string]*room), subscribers: make(map[string]int),
 		draining: make(chan struct{}),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -185,7 +185,7 @@ func (h *Hub) admitLocked(s *Subscriber) error {
 	}
 	h.count++
 	h.subscribers[s.transport]++
-	h.live[s] = struct{}{}
+	s.place = h.live.add(s)
 	return nil
 }
 
@@ -195,7 +195,7 @@ func (h *Hub) dismiss(s *Subscriber) {
 	defer h.mu.Unlock()
 	h.count--
 	h.subscribers[s.transport]--
-	delete(h.live, s)
+	h.live.remove(s.place)
 	if h.count == 0 && h.idle != nil {
 		close(h.idle)
 		h.idle = nil
@@ -212,10 +212,7 @@ func (h *Hub) Drain(ctx context.Context, spread time.Duration) error {
 		h.drained = true
 		close(h.draining)
 	}
-	subs := make([]*Subscriber, 0, len(h.live))
-	for s := range h.live {
-		subs = append(subs, s)
-	}
+	subs := h.live.all()
 	var idle chan struct{}
 	if h.count > 0 {
 		if h.idle == nil {
@@ -261,10 +258,7 @@ func (h *Hub) Close() error {
 		h.drained = true
 		close(h.draining)
 	}
-	subs := make([]*Subscriber, 0, len(h.live))
-	for s := range h.live {
-		subs = append(subs, s)
-	}
+	subs := h.live.all()
 	h.mu.Unlock()
 	for _, s := range subs {
 		s.End(End{})

@@ -57,6 +57,7 @@ type Subscriber struct {
 	wake      chan struct{} // polls only: something may have come
 
 	wheel wheelPlace // guarded by the wheel
+	place int32      // among all, guarded by the hub
 }
 
 // membership is one subscriber's place in one room.

@@ -14,15 +14,15 @@ const maxHeartbeat = time.Minute
 type wheel struct {
 	mu sync.Mutex // after a Subscriber's mu
 	// guarded by mu
-	slots [64][]*Subscriber
+	slots [64]places
 	now   int64
 }
 
 // wheelPlace is where a subscriber is in the wheel, guarded by wheel.mu.
 type wheelPlace struct {
 	in    bool
-	slot  int
-	index int
+	slot  int32
+	index int32
 }
 
 func (w *wheel) add(s *Subscriber, in time.Duration) {
@@ -33,8 +33,7 @@ func (w *wheel) add(s *Subscriber, in time.Duration) {
 
 func (w *wheel) addLocked(s *Subscriber, at int64) {
 	slot := int(max(at, w.now+1) % int64(len(w.slots)))
-	s.wheel = wheelPlace{in: true, slot: slot, index: len(w.slots[slot])}
-	w.slots[slot] = append(w.slots[slot], s)
+	s.wheel = wheelPlace{in: true, slot: int32(slot), index: w.slots[slot].add(s)}
 }
 
 func (w *wheel) remove(s *Subscriber) {
@@ -44,12 +43,7 @@ func (w *wheel) remove(s *Subscriber) {
 	if !p.in {
 		return
 	}
-	slot := w.slots[p.slot]
-	last := len(slot) - 1
-	slot[p.index] = slot[last]
-	slot[p.index].wheel.index = p.index
-	slot[last] = nil
-	w.slots[p.slot] = slot[:last]
+	w.slots[p.slot].remove(p.index)
 	s.wheel.in = false
 }
 
@@ -66,13 +60,14 @@ func (w *wheel) turn(now int64, due []*Subscriber) []*Subscriber {
 	defer w.mu.Unlock()
 	for w.now < now {
 		w.now++
-		slot := int(w.now % int64(len(w.slots)))
-		for i, s := range w.slots[slot] {
-			s.wheel.in = false
-			due = append(due, s)
-			w.slots[slot][i] = nil
+		slot := &w.slots[w.now%int64(len(w.slots))]
+		for _, s := range slot.at {
+			if s != nil {
+				s.wheel.in = false
+				due = append(due, s)
+			}
 		}
-		w.slots[slot] = w.slots[slot][:0]
+		slot.clear()
 	}
 	return due
 }
