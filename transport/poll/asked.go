@@ -12,20 +12,19 @@ import (
 // asked remembers what plain requests ask for. Those that follow upon a message
 // ask for the same, but for who asks and the number that keeps caches off, and
 // there is one for each of its readers.
-type asked struct {
-	known [maxAsked]atomic.Pointer[question]
-}
+type asked [maxAsked]atomic.Pointer[question]
 
 const (
 	maxAsked    = 64  // a power of two
 	maxQuestion = 384 // bytes
 )
 
-// question is a request without its nonce and its client. It is not changed any
-// more, nor is what its parts refer to.
+// question is what a request asks of the hub. One that is remembered has no
+// client. It is not changed any more, nor is what its parts refer to.
 type question struct {
-	text string // rooms and query
-	q    read.Request
+	text string // rooms and query, without nonce and client
+	req  hub.PollRequest
+	bare bool
 }
 
 var askedSeed = maphash.MakeSeed()
@@ -35,19 +34,20 @@ var (
 	clientPart = []byte("client=")
 )
 
-// parse is read.Plain.
-func (a *asked) parse(p *plain, l read.Limits) (q read.Request, ok bool) {
+// plainQuestion is the question of a request that read.Plain parses, nil for
+// others.
+func (p *Handler) plainQuestion(r *plain) *question {
 	var buf [maxQuestion]byte
-	text := append(append(buf[:0], p.rooms...), '?')
+	text := append(append(buf[:0], r.rooms...), '?')
 	first := len(text)
 	var client []byte
 	given := false
-	for query := p.query; len(query) > 0; {
+	for query := r.query; len(query) > 0; {
 		part, rest, _ := bytes.Cut(query, []byte{'&'})
 		query = rest
 		switch {
 		case len(part) == 0:
-			return read.Request{}, false
+			return nil
 		case bytes.HasPrefix(part, noncePart):
 			continue
 		case !given && bytes.HasPrefix(part, clientPart):
@@ -59,22 +59,28 @@ func (a *asked) parse(p *plain, l read.Limits) (q read.Request, ok bool) {
 		}
 		text = append(text, part...)
 	}
-	at := &a.known[maphash.Bytes(askedSeed, text)&(maxAsked-1)]
-	if known := at.Load(); known != nil && known.text == string(text) {
-		q = known.q
-	} else {
+	at := &p.asked[maphash.Bytes(askedSeed, text)&(maxAsked-1)]
+	known := at.Load()
+	if known == nil || known.text != string(text) {
 		text := string(text)
-		if q, ok = read.Plain(text[:first-1], text[first:], l); !ok {
-			return read.Request{}, false
+		q, ok := read.Plain(text[:first-1], text[first:], p.o.Reading)
+		if !ok {
+			return nil
 		}
+		known = &question{text: text, req: p.request(q), bare: q.Bare}
 		if len(text) <= maxQuestion {
-			at.Store(&question{text: text, q: q})
+			at.Store(known)
 		}
 	}
 	if !given {
-		return q, true
+		return known
 	}
-	// A name has no need of escapes; one that has some is read.Plain's to refuse.
-	q.Client, q.ClientGiven = string(client), true
-	return q, len(q.Client) <= read.MaxClientLen && hub.ValidateRoom(q.Client) == nil
+	// A name has no need of escapes; one that has some is read.Plain's to understand.
+	name := string(client)
+	if len(name) > read.MaxClientLen || hub.ValidateRoom(name) != nil {
+		return nil
+	}
+	own := *known
+	own.req.Client = name
+	return &own
 }

@@ -19,32 +19,31 @@ func TestAskedParsesAsPlain(t *testing.T) {
 		at + "&presence=1", at + "&format=bare", at + "&limit=0", at + "&foo=1", at + "&&n=1", "&" + at, at + "&", "=", "n=%zz", "wait=%zz",
 		"cursor=nonsense", "cursor=a%3D0,b%3D0", "limit=" + strings.Repeat("0", maxQuestion) + "7",
 	}
-	var a asked
+	h := New(nil, Options{})
 	for range 2 {
 		for _, rooms := range []string{"lobby", "a,b", "a,", strings.Repeat("r", 200)} {
 			for _, query := range queries {
 				want, ok := read.Plain(rooms, query, read.Limits{})
-				p := plain{rooms: []byte(rooms), query: []byte(query)}
-				got, known := a.parse(&p, read.Limits{})
-				if known != ok || ok && !reflect.DeepEqual(got, want) {
-					t.Errorf("%s?%s: %+v, %t, want %+v, %t", rooms, query, got, known, want, ok)
+				got := h.plainQuestion(&plain{rooms: []byte(rooms), query: []byte(query)})
+				if (got != nil) != ok || ok && (got.bare != want.Bare || !reflect.DeepEqual(got.req, h.request(want))) {
+					t.Errorf("%s?%s: %+v, want %+v, %t", rooms, query, got, want, ok)
 				}
 			}
 		}
 	}
 	// These are left to others, who are less strict.
 	for _, query := range []string{at + "&client=%6de", at + "&client=you&client="} {
-		if _, ok := a.parse(&plain{rooms: []byte("lobby"), query: []byte(query)}, read.Limits{}); ok {
+		if h.plainQuestion(&plain{rooms: []byte("lobby"), query: []byte(query)}) != nil {
 			t.Errorf("%s is taken", query)
 		}
 	}
 }
 
 func TestAskedAllocatesOnce(t *testing.T) {
-	var a asked
+	h := New(nil, Options{})
 	p := plain{rooms: []byte("lobby"), query: []byte("cursor=lobby%3Dk3x9.42.q7f2&wait=20&n=1234567")}
 	if n := testing.AllocsPerRun(100, func() {
-		if _, ok := a.parse(&p, read.Limits{}); !ok {
+		if h.plainQuestion(&p) == nil {
 			t.Error("not known")
 		}
 	}); n > 0 {

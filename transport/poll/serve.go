@@ -45,13 +45,12 @@ func (c *parked) request(reg *poller.Conn, b []byte) (more bool) {
 // without waiting for something else, or the request is not in order, it
 // reports false and has done nothing.
 func (c *parked) pollAtOnce(p *plain, known head) bool {
-	q, ok := c.h.asked.parse(p, c.h.o.Reading)
-	if !ok || !c.from(parkServing, parkWaiting) {
+	q := c.h.plainQuestion(p)
+	if q == nil || !c.from(parkServing, parkWaiting) {
 		return false
 	}
-	c.header, c.bare = known.lines, q.Bare
-	req := c.h.request(q)
-	res, sub, ok := c.h.parker.PollAtOnce(&c.seat, &req, c)
+	c.header, c.bare = known.lines, q.bare
+	res, sub, ok := c.h.parker.PollAtOnce(&c.seat, &q.req, c)
 	switch {
 	case !ok:
 		c.from(parkWaiting, parkServing)
