@@ -8,8 +8,8 @@ import (
 
 // Seat is where the polls of one connection wait, one after the other: each next
 // one finds the memory of the one before it, which is nothing to allocate and
-// little to ask for from far away. The zero Seat is free. It is the caller's,
-// who must not copy it.
+// little to ask for from far away. Their Waiter is the same. The zero Seat is
+// free. It is the caller's, who must not copy it.
 type Seat struct {
 	sub     Subscriber
 	member  membership // in the common case, of one room
@@ -20,9 +20,10 @@ type Seat struct {
 // vacantLocked reports whether a poll may take the seat: the one before it is
 // over, and nobody looks at it any more without noticing that. What others read
 // without its mu is set for good the first time.
-func (t *Seat) vacantLocked(h *Hub) bool {
+func (t *Seat) vacantLocked(h *Hub, w Waiter) bool {
 	s := &t.sub
 	if s.hub == nil {
+		s.near, _ = w.(Nearer)
 		s.hub, s.transport, s.finished, t.member.sub = h, "poll", true, s
 	}
 	return s.hub == h && s.finished && !s.collecting
@@ -31,7 +32,7 @@ func (t *Seat) vacantLocked(h *Hub) bool {
 // takeLocked gives the vacant seat to a poll, which has been counted in.
 func (t *Seat) takeLocked(req *PollRequest) {
 	s := &t.sub
-	s.form, s.framing = req.Form, s.hub.o.Framings[req.Form]
+	s.form, s.framing = uint8(req.Form), s.hub.o.Framings[req.Form]
 	if s.client != req.Client {
 		s.client = strings.Clone(req.Client)
 	}
@@ -58,7 +59,7 @@ func (h *Hub) PollAtOnce(seat *Seat, req *PollRequest, w Waiter) (PollResult, *S
 	// whom to answer.
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !seat.vacantLocked(h) || !s.enterLocked(seat, req) {
+	if !seat.vacantLocked(h, w) || !s.enterLocked(seat, req) {
 		return PollResult{}, nil, false
 	}
 	if s.pending > 0 {
@@ -199,7 +200,7 @@ func (w *worker) answerAllLocked(m *membership) bool {
 	if s.collecting || s.pending > 0 || len(s.members) != 1 || !m.attached || m.seq != w.from || m.live > w.from || len(w.entries) == 0 {
 		return false
 	}
-	p := w.poll(s.form, s.framing, m)
+	p := w.poll(int(s.form), s.framing, m)
 	if !p.whole || len(p.res.Frames) > s.request.Limit || p.bytes > s.request.Bytes {
 		return false
 	}

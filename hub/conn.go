@@ -19,13 +19,13 @@ type Conn interface {
 	Close() error
 }
 
-// NearConn is a Conn whose memory can be asked for a little before it is
-// written to. With thousands of connections it is in no cache by then, and for
-// several that are asked for together it comes in about the time of one.
-type NearConn interface {
-	Conn
-	// Near reads what TryWrite will look at, and nothing that needs a lock. It
-	// may be called at any time, by several goroutines at once.
+// Nearer is a Conn or a Waiter whose memory can be asked for a little before it
+// is written to or answered. With thousands of connections it is in no cache by
+// then, and for several that are asked for together it comes in about the time
+// of one.
+type Nearer interface {
+	// Near reads what TryWrite or Answer will look at, and nothing that needs a
+	// lock. It may be called at any time, by several goroutines at once.
 	Near()
 }
 

@@ -202,8 +202,8 @@ func (w *worker) lookAt(members []*membership) {
 		if m == nil {
 			continue
 		}
-		if c, ok := m.sub.conn.(NearConn); ok {
-			c.Near()
+		if s := m.sub; s.near != nil {
+			s.near.Near()
 		}
 	}
 }
@@ -233,7 +233,7 @@ func (w *worker) deliver(m *membership) {
 		s.kickLocked(&w.sc)
 		return
 	}
-	j := w.join(s.form, s.framing, m.presence)
+	j := w.join(int(s.form), s.framing, m.presence)
 	m.seq, m.pos = j.to, j.at
 	if m.seq < w.from+uint64(len(w.entries)) {
 		// The round has more than one write carries. Whoever writes next has to

@@ -61,7 +61,7 @@ func (h *Hub) Poll(ctx context.Context, req PollRequest) (PollResult, error) {
 
 func (h *Hub) newPoll(req *PollRequest) *Subscriber {
 	return &Subscriber{
-		hub: h, form: req.Form, framing: h.o.Framings[req.Form], transport: "poll", client: req.Client, from: req.From,
+		hub: h, form: uint8(req.Form), framing: h.o.Framings[req.Form], transport: "poll", client: req.Client, from: req.From,
 		wake: make(chan struct{}, 1), ending: make(chan struct{}),
 	}
 }
@@ -131,7 +131,7 @@ func (s *Subscriber) collectLocked(ctx context.Context, sc *scratch, req *PollRe
 				for j, e := range sc.entries {
 					m.pos = e.ev.At
 					if m.sees(from+uint64(j), &e.ev) {
-						add(m, &e.ev, e.frame(s.form, s.framing, &s.hub.held))
+						add(m, &e.ev, e.frame(int(s.form), s.framing, &s.hub.held))
 					}
 				}
 				clear(sc.entries)

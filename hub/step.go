@@ -180,7 +180,7 @@ func (s *Subscriber) gatherRoomLocked(sc *scratch, m *membership, buf []byte) (_
 			s.endLocked(End{Code: EndGap, Message: "messages were lost before this place"})
 			break
 		}
-		frame := e.frame(s.form, s.framing, &s.hub.held)
+		frame := e.frame(int(s.form), s.framing, &s.hub.held)
 		if len(frame) == 0 {
 			continue
 		}

@@ -24,14 +24,16 @@ type Subscriber struct {
 	pumping    bool // a pump owns the connection
 	beat       bool // a heartbeat is due
 	finished   bool
-	retrying   bool // the tick will look again, for a store that failed
-	collecting bool // somebody puts a parked poll's answer together
-	endOnGap   bool // set once
-	pending    int  // members with something to look at
+	retrying   bool  // the tick will look again, for a store that failed
+	collecting bool  // somebody puts a parked poll's answer together
+	endOnGap   bool  // set once
+	form       uint8 // set once
+	pending    int32 // members with something to look at
+	place      int32 // among all, guarded by the hub
 	end        *End
+	near       Nearer  // conn or a seat's waiter, if it is one; set once
 	conn       Conn    // nil for a poll; set once
 	framing    Framing // set once
-	form       int     // set once
 	wrote      int64   // hub.coarse at the last write
 	hub        *Hub    // set once
 	members    []*membership
@@ -57,7 +59,6 @@ type Subscriber struct {
 	wake      chan struct{} // polls only: something may have come
 
 	wheel wheelPlace // guarded by the wheel
-	place int32      // among all, guarded by the hub
 }
 
 // membership is one subscriber's place in one room.
@@ -109,10 +110,11 @@ const maxOwnBytes = 256 << 10
 // ErrTooManySubscribers; the connection is the caller's then.
 func (h *Hub) NewSubscriber(o SubscriberOptions) (*Subscriber, error) {
 	s := &Subscriber{
-		conn: o.Conn, form: o.Form, framing: h.o.Framings[o.Form], transport: o.Transport,
+		conn: o.Conn, form: uint8(o.Form), framing: h.o.Framings[o.Form], transport: o.Transport,
 		client: o.Client, from: o.From, heartbeat: o.Heartbeat, endOnGap: o.EndOnGap, turn: o.Turn, held: true,
 		hub: h,
 	}
+	s.near, _ = o.Conn.(Nearer)
 	if s.heartbeat <= 0 {
 		s.heartbeat = h.o.Heartbeat
 	}

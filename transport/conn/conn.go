@@ -58,7 +58,7 @@ func (c *Net) TryWrite(p []byte) (int, error) {
 	return tryWrite(c.raw, p)
 }
 
-// Near implements hub.NearConn.
+// Near implements hub.Nearer.
 func (c *Net) Near() {
 	if l := lightIn(c.raw); l != nil {
 		l.near()

@@ -180,6 +180,13 @@ func (c *parked) shut() {
 	c.Close()
 }
 
+// Near implements hub.Nearer and poller.Nearer.
+func (c *parked) Near() {
+	if c.h != nil { // which lies beside what else is looked at
+		c.Polled.Near()
+	}
+}
+
 // Answer implements hub.Waiter.
 func (c *parked) Answer(res hub.PollResult, err error) {
 	if errors.Is(err, hub.ErrClosed) {

@@ -20,6 +20,14 @@ type Handler interface {
 	Closed(c *Conn, err error)
 }
 
+// Nearer is a Handler whose memory can be asked for a little before it is called.
+type Nearer interface {
+	Handler
+	// Near reads what Data will look at, and nothing that needs a lock. It may be
+	// called at any time.
+	Near()
+}
+
 // Conn is one connection's registration.
 type Conn struct {
 	poller  *Poller

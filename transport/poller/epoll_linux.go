@@ -48,6 +48,7 @@ type slot struct {
 // epollSource is one connection in the set.
 type epollSource struct {
 	epoll   *epoll
+	near    Nearer // the handler, if it is one
 	conn    *Conn
 	raw     syscall.RawConn
 	index   int32
@@ -105,7 +106,11 @@ func (e *epoll) serveReady(fd uintptr) (done bool) {
 		if errno == syscall.EINTR {
 			continue
 		}
-		for _, ev := range e.events[:max(n, 0)] {
+		events := e.events[:max(n, 0)]
+		for i, ev := range events {
+			if i%lookAhead == 0 {
+				e.lookAt(events[i:min(i+lookAhead, len(events))])
+			}
 			if s := e.find(ev.Fd, ev.Pad); s != nil {
 				s.serve(ev.Events)
 			}
@@ -125,6 +130,20 @@ func (e *epoll) serveReady(fd uintptr) (done bool) {
 func look(fd uintptr, events []syscall.EpollEvent) (int, syscall.Errno) {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
 	return int(n), errno
+}
+
+// lookAhead is how many connections' memory is asked for at a time. That of
+// thousands is in no cache; asked for together it comes in about the time of
+// one.
+const lookAhead = 8
+
+// lookAt reads, of each connection, what never changes.
+func (e *epoll) lookAt(events []syscall.EpollEvent) {
+	for _, ev := range events {
+		if s := e.find(ev.Fd, ev.Pad); s != nil && s.near != nil {
+			s.near.Near()
+		}
+	}
 }
 
 func (e *epoll) find(index, gen int32) *epollSource {
@@ -148,6 +167,7 @@ func (e *epoll) add(c *Conn) bool {
 		return false
 	}
 	s := &epollSource{epoll: e, conn: c, raw: raw}
+	s.near, _ = c.handler.(Nearer)
 	e.mu.Lock()
 	if n := len(e.free); n > 0 {
 		s.index, e.free = e.free[n-1], e.free[:n-1]

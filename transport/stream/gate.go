@@ -11,7 +11,8 @@ import (
 
 // halfConn is a connection whose writing side can be ended alone.
 type halfConn interface {
-	hub.NearConn
+	hub.Conn
+	hub.Nearer
 	CloseWrite() error
 }
 
@@ -49,7 +50,7 @@ func (g *gate) changedLocked() {
 // opened reports whether there is a connection.
 func (g *gate) opened() bool { return g.there.Load() }
 
-// Near implements hub.NearConn.
+// Near implements hub.Nearer.
 func (g *gate) Near() {
 	if g.opened() {
 		g.conn.Near()

@@ -9,7 +9,7 @@ import (
 	"github.com/culvertd/culvert/hub"
 )
 
-var _ hub.NearConn = (*gate)(nil)
+var _ hub.Nearer = (*gate)(nil)
 
 // nearConn notes what it is asked for.
 type nearConn struct {
