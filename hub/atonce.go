@@ -226,9 +226,9 @@ func (w *worker) poll(form int, f Framing, m *membership) *polled {
 	frames := make([][]byte, 0, len(w.entries))
 	for _, e := range w.entries {
 		switch {
-		case e.ev.Kind == EventGap:
+		case e.kind() == EventGap:
 			return p // each is counted, and told apart
-		case e.ev.Kind == EventPresence && !m.presence:
+		case e.kind() == EventPresence && !m.presence:
 			continue
 		}
 		if frame := e.frame(form, f, &w.hub.held); len(frame) > 0 {
@@ -244,7 +244,7 @@ func (w *worker) poll(form int, f Framing, m *membership) *polled {
 	r.mu.Lock()
 	mark := r.log.mark(to)
 	r.mu.Unlock()
-	at := w.entries[len(w.entries)-1].ev.At
+	at := w.entries[len(w.entries)-1].at()
 	p.whole = true
 	p.res = PollResult{Frames: frames, Cursor: Cursor{{Room: r.name, Position: at, Mark: mark}}, Same: new(Same)}
 	return p

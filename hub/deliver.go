@@ -279,8 +279,8 @@ func (w *worker) join(form int, f Framing, presence bool) *joined {
 			break
 		}
 		j.to++
-		j.at = e.ev.At
-		if e.ev.Kind == EventPresence && !presence {
+		j.at = e.at()
+		if e.kind() == EventPresence && !presence {
 			continue
 		}
 		frame := e.frame(form, f, &w.hub.held)

@@ -36,12 +36,52 @@ type log struct {
 	markSeq uint64
 }
 
-// entry is one event of a log.
+// entry is one event of a log. There are as many as there are messages in all
+// logs together, so it is small and has few pointers: what the collector has to
+// look at is a good part of what a message costs.
 type entry struct {
-	ev      Event
-	wires   atomic.Pointer[wire] // the newest; mostly there is one, or a few
-	encoded atomic.Int64         // bytes in wires that count in the hub's total
+	msg     *Message             // a message with a place in the history, which says everything; else nil
+	other   *Event               // anything else
+	wires   atomic.Pointer[wire] // the newest; mostly there is none, one, or a few
+	encoded atomic.Int32         // bytes in wires that count in the hub's total
 	evicted atomic.Bool
+}
+
+func newEntry(ev *Event) *entry {
+	if ev.Kind == EventMessage && !ev.Message.Ephemeral() {
+		return &entry{msg: ev.Message}
+	}
+	return &entry{other: new(*ev)}
+}
+
+func (e *entry) kind() EventKind {
+	if e.msg != nil {
+		return EventMessage
+	}
+	return e.other.Kind
+}
+
+// at is the event's At.
+func (e *entry) at() Position {
+	if e.msg != nil {
+		return e.msg.Position()
+	}
+	return e.other.At
+}
+
+// message is the event's Message.
+func (e *entry) message() *Message {
+	if e.msg != nil {
+		return e.msg
+	}
+	return e.other.Message
+}
+
+func (e *entry) event() Event {
+	if m := e.msg; m != nil {
+		return Event{Kind: EventMessage, Room: m.Room, At: m.Position(), Time: m.Time, Message: m}
+	}
+	return *e.other
 }
 
 // wire is one wire form of an entry. It is immutable.
@@ -65,15 +105,29 @@ func newLog(head Position) log {
 
 // size is what the entry counts for in the log's bound.
 func (e *entry) size() int {
-	const overhead = 320 // the entry and its event
-	if e.ev.Message != nil {
-		return overhead + e.ev.Message.Size()
+	const overhead = 320 // the entry and what is around its wire forms
+	if m := e.message(); m != nil {
+		return overhead + m.Size()
 	}
 	return overhead
 }
 
-// encoders are buffers in which frames are put together.
-var encoders = sync.Pool{New: func() any { return new([]byte) }}
+// encoder is what putting a frame together needs.
+type encoder struct {
+	ev  Event
+	buf []byte
+}
+
+// encoders are used again.
+var encoders = sync.Pool{New: func() any { return new(encoder) }}
+
+// append appends the entry's wire form.
+func (c *encoder) append(dst []byte, e *entry, f Framing) []byte {
+	c.ev = e.event()
+	dst = f.Append(dst, &c.ev)
+	c.ev = Event{} // it must not keep the message alive
+	return dst
+}
 
 // maxEncoder is the largest buffer that is kept for the next frame.
 const maxEncoder = 64 << 10
@@ -87,11 +141,11 @@ func (e *entry) frame(form int, f Framing, held *atomic.Int64) []byte {
 		return w.bytes
 	}
 	// What is not counted is not kept: the frame is copied to its size.
-	buf := encoders.Get().(*[]byte)
-	*buf = f.Append((*buf)[:0], &e.ev)
-	b := append(make([]byte, 0, len(*buf)), *buf...)
-	if cap(*buf) <= maxEncoder {
-		encoders.Put(buf)
+	c := encoders.Get().(*encoder)
+	c.buf = c.append(c.buf[:0], e, f)
+	b := append(make([]byte, 0, len(c.buf)), c.buf...)
+	if cap(c.buf) <= maxEncoder {
+		encoders.Put(c)
 	}
 	w := &wire{form: form, bytes: b, next: before}
 	for !e.wires.CompareAndSwap(w.next, w) {
@@ -100,10 +154,10 @@ func (e *entry) frame(form int, f Framing, held *atomic.Int64) []byte {
 			return other.bytes
 		}
 	}
-	e.encoded.Add(int64(len(b)))
+	e.encoded.Add(int32(len(b)))
 	held.Add(int64(len(b)))
 	if e.evicted.Load() {
-		held.Add(-e.encoded.Swap(0))
+		held.Add(-int64(e.encoded.Swap(0)))
 	}
 	return b
 }
@@ -111,7 +165,9 @@ func (e *entry) frame(form int, f Framing, held *atomic.Int64) []byte {
 // drop gives back what the wire forms hold, now that the entry has left the log.
 func (e *entry) drop(held *atomic.Int64) {
 	e.evicted.Store(true)
-	held.Add(-e.encoded.Swap(0))
+	if e.encoded.Load() != 0 {
+		held.Add(-int64(e.encoded.Swap(0)))
+	}
 }
 
 func (l *log) at(seq uint64) *entry { return l.ring[seq&uint64(len(l.ring)-1)] }
@@ -123,7 +179,7 @@ func (l *log) append(ev Event) *entry {
 	if l.len() == len(l.ring) {
 		l.grow()
 	}
-	e := &entry{ev: ev}
+	e := newEntry(&ev)
 	l.ring[l.next&uint64(len(l.ring)-1)] = e
 	l.next++
 	l.bytes += e.size()
@@ -151,7 +207,7 @@ func (l *log) evict() *entry {
 	l.ring[l.first&uint64(len(l.ring)-1)] = nil
 	l.first++
 	l.bytes -= e.size()
-	l.base = e.ev.At
+	l.base = e.at()
 	return e
 }
 
@@ -171,9 +227,9 @@ func (l *log) seek(p Position) (seq uint64, ok bool) {
 	if p.Epoch != l.head.Epoch {
 		return 0, false
 	}
-	n := sort.Search(int(l.next-from), func(i int) bool { return l.at(from+uint64(i)).ev.At.Offset >= p.Offset })
+	n := sort.Search(int(l.next-from), func(i int) bool { return l.at(from+uint64(i)).at().Offset >= p.Offset })
 	seq = from + uint64(n)
-	if seq == l.next || l.at(seq).ev.At != p {
+	if seq == l.next || l.at(seq).at() != p {
 		return 0, false
 	}
 	return seq + 1, true
@@ -205,7 +261,7 @@ func (l *log) seekMark(mark string, p Position) (seq uint64, ok bool) {
 // before is the position after which the entry seq comes, or will come.
 func (l *log) before(seq uint64) Position {
 	if seq > l.first {
-		return l.at(seq - 1).ev.At
+		return l.at(seq - 1).at()
 	}
 	return l.base
 }

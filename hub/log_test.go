@@ -25,7 +25,7 @@ func (f numbered) Append(dst []byte, _ *Event) []byte {
 func TestFrameIsOne(t *testing.T) {
 	for range 200 {
 		var encoded, held atomic.Int64
-		e := new(entry)
+		e := newEntry(new(Event))
 		var got [8][maxForms][]byte
 		var wg sync.WaitGroup
 		for i := range got {
@@ -57,7 +57,7 @@ func TestFrameIsOne(t *testing.T) {
 			t.Fatalf("%d bytes are counted after all", held.Load())
 		}
 		// An entry that has left the log may still be read: it counts no more.
-		late := new(entry)
+		late := newEntry(new(Event))
 		late.drop(&held)
 		late.frame(0, numbered{encoded: &encoded}, &held)
 		if held.Load() != 0 {

@@ -129,9 +129,10 @@ func (s *Subscriber) collectLocked(ctx context.Context, sc *scratch, req *PollRe
 			from, ok := m.takeLocked(sc, req.Limit-len(res.Frames), req.Bytes-size)
 			if ok {
 				for j, e := range sc.entries {
-					m.pos = e.ev.At
-					if m.sees(from+uint64(j), &e.ev) {
-						add(m, &e.ev, e.frame(int(s.form), s.framing, &s.hub.held))
+					ev := e.event()
+					m.pos = ev.At
+					if m.sees(from+uint64(j), e) {
+						add(m, &ev, e.frame(int(s.form), s.framing, &s.hub.held))
 					}
 				}
 				clear(sc.entries)

@@ -172,11 +172,11 @@ func (s *Subscriber) gatherRoomLocked(sc *scratch, m *membership, buf []byte) (_
 		return buf, false
 	}
 	for i, e := range sc.entries {
-		m.pos = e.ev.At
-		if !m.sees(from+uint64(i), &e.ev) {
+		m.pos = e.at()
+		if !m.sees(from+uint64(i), e) {
 			continue
 		}
-		if s.endOnGap && e.ev.Kind == EventGap {
+		if s.endOnGap && e.kind() == EventGap {
 			s.endLocked(End{Code: EndGap, Message: "messages were lost before this place"})
 			break
 		}
@@ -202,11 +202,12 @@ func (s *Subscriber) appendFrameLocked(sc *scratch, buf, frame []byte) []byte {
 }
 
 // sees tells whether a log entry is for this member.
-func (m *membership) sees(seq uint64, ev *Event) bool {
+func (m *membership) sees(seq uint64, e *entry) bool {
 	switch {
-	case ev.Kind == EventPresence:
+	case e.msg != nil:
+	case e.other.Kind == EventPresence:
 		return m.presence && seq >= m.live
-	case ev.Kind == EventMessage && ev.Message.Ephemeral():
+	case e.other.Kind == EventMessage:
 		return seq >= m.live
 	}
 	return true
@@ -236,8 +237,8 @@ func (m *membership) takeLocked(sc *scratch, count, bytes int) (from uint64, ok 
 		m.seq++
 		count--
 		bytes -= 160 // an envelope, roughly
-		if e.ev.Message != nil {
-			bytes -= len(e.ev.Message.Data)
+		if msg := e.message(); msg != nil {
+			bytes -= len(msg.Data)
 		}
 	}
 	if m.seq == l.next {
