@@ -83,9 +83,13 @@ func FingerprintOf(data []byte, ephemeral bool) (f Fingerprint) {
 // It changes the batch in place.
 func (h *Hub) Publish(ctx context.Context, batch []Publish) []Result {
 	var bad map[int]error
+	ids := ""
 	for i := range batch {
 		p := &batch[i]
-		p.ID = NewMessageID()
+		if ids == "" {
+			ids = newMessageIDs(min(len(batch)-i, idsTogether))
+		}
+		p.ID, ids = ids[:messageIDLen], ids[messageIDLen:]
 		if p.Key != "" && p.KeyTTL <= 0 {
 			p.KeyTTL = h.o.KeyTTL
 		}

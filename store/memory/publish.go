@@ -18,15 +18,17 @@ func (s *Store) Prompt() {}
 // made of: the caller must not change Data afterwards.
 func (s *Store) Publish(ctx context.Context, batch []hub.Publish) []hub.Result {
 	results := make([]hub.Result, len(batch))
+	left := results
 	// One look at the clock is enough for what takes less than a millisecond:
 	// in a batch of many rooms every one would look again.
 	now := s.now()
-	for i := 0; i < len(batch); {
+	var made []*hub.Message
+	for n := 0; len(batch) > 0; batch, left = batch[n:], left[n:] {
 		if err := s.usable(ctx); err != nil {
-			fail(results[i:], err)
+			fail(left, err)
 			break
 		}
-		i += s.publishRun(batch[i:], results[i:], now)
+		n, made = s.publishRun(batch, left, made, now)
 		if s.bytes() > s.o.TotalBytes {
 			s.enforceTotal()
 			now = s.now()
@@ -42,12 +44,13 @@ func fail(results []hub.Result, err error) {
 }
 
 // publishRun applies the first elements of batch, those whose rooms are of one
-// shard, and returns how many.
-func (s *Store) publishRun(batch []hub.Publish, results []hub.Result, now instant) int {
+// shard, and returns how many. What watchers were told of is appended to made.
+func (s *Store) publishRun(batch []hub.Publish, results []hub.Result, made []*hub.Message, now instant) (int, []*hub.Message) {
 	sh := s.shardOf(batch[0].Room)
 	for tries := 0; ; tries++ {
-		if n := sh.publish(batch, results, now); n > 0 {
-			return n
+		n := 0
+		if n, made = sh.publish(batch, results, made, now); n > 0 {
+			return n, made
 		}
 		// The first element met a bound. What has expired elsewhere may make
 		// place for it; a second bound may come after the first.
@@ -65,22 +68,22 @@ func (s *Store) publishRun(batch []hub.Publish, results []hub.Result, now instan
 			}
 			s.warn(warnRooms, "memory store: no place for another room", int64(s.o.MaxRooms))
 		}
-		return 1
+		return 1, made
 	}
 }
 
 // publish applies elements under one hold of the lock, and returns how many.
 // It stops before an element of another shard, and before one that a bound on
 // keys or rooms refuses, whose result has the reason.
-func (sh *shard) publish(batch []hub.Publish, results []hub.Result, now instant) (n int) {
+func (sh *shard) publish(batch []hub.Publish, results []hub.Result, made []*hub.Message, now instant) (n int, _ []*hub.Message) {
 	if !sh.lock() {
 		fail(results, hub.ErrClosed)
-		return len(results)
+		return len(results), made
 	}
 	defer sh.mu.Unlock()
 	now = sh.forward(now)
 	var watched *room // the room that pending is for
-	var pending []*hub.Message
+	pending := 0      // where its messages begin in made, which end there
 	for n < min(len(batch), maxPerHold) {
 		p := &batch[n]
 		if n > 0 && p.Room != batch[n-1].Room && sh.s.shardOf(p.Room) != sh {
@@ -93,18 +96,21 @@ func (sh *shard) publish(batch []hub.Publish, results []hub.Result, now instant)
 		if m != nil && len(r.watchers) > 0 {
 			if r != watched {
 				if watched != nil {
-					watched.deliver(pending)
+					watched.deliver(made[pending:len(made):len(made)])
 				}
-				watched, pending = r, nil
+				watched, pending = r, len(made)
 			}
-			pending = append(pending, m)
+			if made == nil {
+				made = make([]*hub.Message, 0, len(batch)) // for all runs: each room's part is its watcher's to keep
+			}
+			made = append(made, m)
 		}
 		n++
 	}
 	if watched != nil {
-		watched.deliver(pending)
+		watched.deliver(made[pending:len(made):len(made)])
 	}
-	return n
+	return n, made
 }
 
 // apply does one publish. It returns the message where one was made, and its
