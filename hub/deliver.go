@@ -11,35 +11,50 @@ import (
 type workQueue struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
-	rooms  []*room // guarded by mu, a ring
+	rooms  []queued // guarded by mu, a ring
 	head   int
 	n      int
 	closed bool
 }
 
+// queued is a room with something to deliver.
+type queued struct {
+	room  *room
+	small bool // it has no more than smallRoom members
+}
+
+// A worker takes so many small rooms at a time: all together are less work than
+// a slice of a large one.
+const (
+	smallRoom  = 4
+	takenRooms = 8
+)
+
 func newWorkQueue() *workQueue {
-	q := &workQueue{rooms: make([]*room, 64)}
+	q := &workQueue{rooms: make([]queued, 64)}
 	q.cond = sync.NewCond(&q.mu)
 	return q
 }
 
-func (q *workQueue) push(r *room) {
+// push queues a room of so many members.
+func (q *workQueue) push(r *room, members int) {
 	q.mu.Lock()
 	if q.n == len(q.rooms) {
-		rooms := make([]*room, 2*q.n)
+		rooms := make([]queued, 2*q.n)
 		for i := range q.n {
 			rooms[i] = q.rooms[(q.head+i)%q.n]
 		}
 		q.rooms, q.head = rooms, 0
 	}
-	q.rooms[(q.head+q.n)%len(q.rooms)] = r
+	q.rooms[(q.head+q.n)%len(q.rooms)] = queued{r, members <= smallRoom}
 	q.n++
 	q.mu.Unlock()
 	q.cond.Signal()
 }
 
-// pop waits for a room; nil means that the queue was closed.
-func (q *workQueue) pop() *room {
+// pop waits for a room, and takes it with the small ones that follow upon a
+// small one. None means that the queue was closed.
+func (q *workQueue) pop(taken *[takenRooms]*room) []*room {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for q.n == 0 && !q.closed {
@@ -48,11 +63,18 @@ func (q *workQueue) pop() *room {
 	if q.closed {
 		return nil
 	}
-	r := q.rooms[q.head]
-	q.rooms[q.head] = nil
-	q.head = (q.head + 1) % len(q.rooms)
-	q.n--
-	return r
+	n := 0
+	for small := true; small && q.n > 0 && n < takenRooms; n++ {
+		next := &q.rooms[q.head]
+		if small = next.small; !small && n > 0 {
+			break
+		}
+		taken[n] = next.room
+		*next = queued{}
+		q.head = (q.head + 1) % len(q.rooms)
+		q.n--
+	}
+	return taken[:n]
 }
 
 func (q *workQueue) close() {
@@ -84,17 +106,18 @@ const (
 // pushLocked queues the room, at once or after it has gathered.
 func (r *room) pushLocked() {
 	if len(r.members) < bigRoom || time.Since(r.ended) >= r.took {
-		r.hub.queue.push(r)
+		r.hub.queue.push(r, len(r.members))
 		return
 	}
 	wait := min(max(gatherMin, r.took/32), gatherMax)
-	time.AfterFunc(wait, func() { r.hub.queue.push(r) })
+	time.AfterFunc(wait, func() { r.hub.queue.push(r, bigRoom) })
 }
 
 // worker fans rooms out. All its fields are its goroutine's own.
 type worker struct {
 	hub     *Hub
 	sc      scratch
+	taken   [takenRooms]*room
 	slice   [sliceLen]*membership
 	entries []*entry // of the round
 	from    uint64
@@ -122,16 +145,29 @@ type joined struct {
 
 func (w *worker) run() {
 	for {
-		r := w.hub.queue.pop()
-		if r == nil {
+		rooms := w.hub.queue.pop(&w.taken)
+		if len(rooms) == 0 {
 			return
 		}
-		w.serve(r)
+		w.serveAll(rooms)
 	}
 }
 
-// serve walks one slice of the room's members.
-func (w *worker) serve(r *room) {
+// serveAll serves a few small rooms, or a large one, and forgets them.
+func (w *worker) serveAll(rooms []*room) {
+	looked := len(rooms) > 1
+	if looked {
+		w.lookInto(rooms)
+	}
+	for i, r := range rooms {
+		w.serve(r, looked)
+		rooms[i] = nil
+	}
+}
+
+// serve walks one slice of the room's members. looked says that their memory has
+// been asked for.
+func (w *worker) serve(r *room, looked bool) {
 	r.mu.Lock()
 	rd := &r.round
 	if !rd.active {
@@ -150,6 +186,7 @@ func (w *worker) serve(r *room) {
 	n := copy(w.slice[:], r.members[rd.i:rd.n])
 	rd.i += n
 	r.mu.Unlock()
+	looked = looked && n <= smallRoom
 	for _, i := range w.made {
 		w.joined[i].done = false
 		w.polled[i] = polled{}
@@ -157,7 +194,7 @@ func (w *worker) serve(r *room) {
 	w.made = w.made[:0]
 
 	for i, m := range w.slice[:n] {
-		if i%lookAhead == 0 {
+		if i%lookAhead == 0 && !looked {
 			w.lookAt(w.slice[i:min(i+lookAhead, n)])
 		}
 		if m != nil {
@@ -186,7 +223,7 @@ func (w *worker) serve(r *room) {
 	switch {
 	case !r.queued:
 	case rd.active:
-		w.hub.queue.push(r) // behind the other rooms
+		w.hub.queue.push(r, len(r.members)) // behind the other rooms
 	default:
 		r.pushLocked()
 	}
@@ -197,6 +234,18 @@ func (w *worker) serve(r *room) {
 // cache after the writes to thousands of others; asked for together they come
 // in about the time of one.
 const lookAhead = 8
+
+// lookInto is lookAt for the members of small rooms.
+func (w *worker) lookInto(rooms []*room) {
+	n := 0
+	for _, r := range rooms {
+		r.mu.Lock()
+		n += copy(w.slice[n:], r.members[:min(len(r.members), smallRoom)])
+		r.mu.Unlock()
+	}
+	w.lookAt(w.slice[:n])
+	clear(w.slice[:n])
+}
 
 // lookAt reads, of each member, what never changes.
 func (w *worker) lookAt(members []*membership) {
