@@ -15,6 +15,9 @@ type workQueue struct {
 	head   int
 	n      int
 	closed bool
+
+	holds int     // callers between HoldDelivery and ReleaseDelivery
+	held  []*room // small rooms for the first of them that releases
 }
 
 // queued is a room with something to deliver.
@@ -39,6 +42,11 @@ func newWorkQueue() *workQueue {
 // push queues a room of so many members.
 func (q *workQueue) push(r *room, members int) {
 	q.mu.Lock()
+	if q.holds > 0 && members <= smallRoom && len(q.held) < maxHeld {
+		q.held = append(q.held, r)
+		q.mu.Unlock()
+		return
+	}
 	if q.n == len(q.rooms) {
 		rooms := make([]queued, 2*q.n)
 		for i := range q.n {

@@ -21,6 +21,7 @@ type Hub struct {
 	wheel     *wheel
 	presence  *presence
 	scratches sync.Pool
+	helpers   sync.Pool // of *helper
 
 	wg sync.WaitGroup // every goroutine of the hub
 
@@ -52,6 +53,7 @@ func New(store Store, o Options) (*Hub, error) {
 		draining: make(chan struct{}),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.helpers.New = func() any { return &helper{worker: worker{hub: h}} }
 	h.scratches.New = func() any { return new(scratch) }
 	h.presence = newPresence(h)
 	for range h.o.Workers {

@@ -97,6 +97,27 @@ func (s *Server) parsePublish(c *gin.Context, sc *scratch, p *hub.Publish) (e *c
 type plainPublisher struct {
 	*Server
 	prompt bool
+	holder holder // nil for a hub that cannot
+}
+
+// holder is a hub that holds delivery.
+type holder interface {
+	HoldDelivery()
+	ReleaseDelivery()
+}
+
+// Hold implements poll.Publisher.
+func (s plainPublisher) Hold() {
+	if s.holder != nil {
+		s.holder.HoldDelivery()
+	}
+}
+
+// Release implements poll.Publisher.
+func (s plainPublisher) Release() {
+	if s.holder != nil {
+		s.holder.ReleaseDelivery()
+	}
 }
 
 // Prompt implements poll.Publisher.

@@ -83,9 +83,10 @@ func New(h Hub, t Transports, o Options) (*Server, error) {
 		faults: newFaultLog(o.Logger),
 	}
 	prompt, ok := h.(interface{ PublishesPromptly() bool })
+	holds, _ := h.(holder)
 	s.poll = poll.New(h, poll.Options{
 		Bytes: o.PollBytes, Logger: o.Logger, Poller: o.Poller, Tuning: o.Tuning, Reading: o.Reading,
-		Publisher: plainPublisher{s, ok && prompt.PublishesPromptly()},
+		Publisher: plainPublisher{s, ok && prompt.PublishesPromptly(), holds},
 	})
 	s.scratch.New = func() any { return new(scratch) }
 	var err error

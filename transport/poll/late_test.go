@@ -23,6 +23,8 @@ import (
 type stillPublisher struct{ let chan struct{} }
 
 func (stillPublisher) Prompt() bool { return true }
+func (stillPublisher) Hold()        {}
+func (stillPublisher) Release()     {}
 
 func (s stillPublisher) PublishPlain(_ publish.One, _ []byte, _ bool, dst []byte) (int, []byte, *codes.Error, bool) {
 	if s.let != nil {

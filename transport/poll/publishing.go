@@ -23,6 +23,10 @@ type Publisher interface {
 	// Prompt reports whether PublishPlain never waits: the poller's goroutine
 	// calls it then.
 	Prompt() bool
+	// Hold may let what is published wait for Release, which follows soon, and
+	// has it delivered.
+	Hold()
+	Release()
 }
 
 // maxParts is in how many pieces a request may come that is read here.
@@ -42,9 +46,13 @@ func (c *parked) posts(reg *poller.Conn, b []byte) (more bool) {
 		c.h.work(func() { c.work(request) })
 		return false
 	}
+	rounds := c.reads != nil && reg.Native()
+	if rounds {
+		c.reads.round.hold()
+	}
 	buf := c.h.buffers.Get().(*[]byte)
 	out, rest, found, last := c.publishAll((*buf)[:0], b)
-	if c.reads != nil && reg.Native() && found == postWhole && !last {
+	if rounds && found == postWhole && !last {
 		c.reads.round.add(c, buf, out)
 		return true
 	}

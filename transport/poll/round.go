@@ -3,11 +3,22 @@ package poll
 // round gathers the answers of a poller's round, to write them when all that
 // has arrived is served. An answer wakes its client, and clients that are woken
 // one by one send their next requests one by one: each then costs the waits and
-// wake-ups that many could share. It is owned by the poller's goroutine.
+// wake-ups that many could share. For the same reason what is published is
+// delivered to small rooms behind the answers, and no worker is woken for each.
+// It is owned by the poller's goroutine.
 type round struct {
 	h       *Handler
 	pending []pending
 	begun   bool // something is being served, and counted as that
+	holds   bool // delivery, until the end
+}
+
+// hold holds delivery until the end of the round.
+func (r *round) hold() {
+	if !r.holds {
+		r.holds = true
+		r.h.o.Publisher.Hold()
+	}
 }
 
 // pending are the answers of one connection, in a buffer of the Handler's.
@@ -35,7 +46,7 @@ func (r *round) begin() {
 	}
 }
 
-// end writes what has gathered.
+// end writes what has gathered, and has it delivered.
 func (r *round) end() {
 	for i := range r.pending {
 		p := &r.pending[i]
@@ -43,6 +54,10 @@ func (r *round) end() {
 		*p = pending{}
 	}
 	r.pending = r.pending[:0]
+	if r.holds {
+		r.holds = false
+		r.h.o.Publisher.Release()
+	}
 	if r.begun {
 		r.begun = false
 		r.h.serving.add(-1)
