@@ -53,7 +53,7 @@ var rows = []row{
 	{"memory", "memory of 15,000 idle connections", memory,
 		"The growth of the server's resident memory from before the first connection to six seconds after the last, divided among them: the HTTP server, the hub and what the " +
 			"allocator keeps are in it, the kernel's buffers are not. A Culvert that has become quiet gives back what the rush of connections took, so this is what waiting " +
-			"connections cost; one under traffic keeps half as much again for garbage."},
+			"connections cost; one under traffic keeps as much again for garbage."},
 	{"stalled", "fan-out while 1 % of the readers do not read", stalled,
 		"5,000 readers, eight messages of 1,000 bytes outstanding, without and with 50 that stop reading at the beginning. What these hold is the kernel's memory for TCP and the " +
 			"server's growth during the run, divided among them."},

@@ -9,7 +9,7 @@ import (
 
 // Go collects garbage when more comes, or after two minutes, and gives freed
 // memory back over minutes more. A server whose clients have all come in a
-// minute and then mostly wait would hold half as much again as it needs, so it
+// minute and then mostly wait would hold twice what it needs, so it
 // collects and gives back once it has become quiet.
 const (
 	// idleLook is how often it is looked at.

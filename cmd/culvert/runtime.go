@@ -7,16 +7,9 @@ import (
 	"runtime/debug"
 )
 
-// gcPercent halves Go's usual headroom for garbage: a server of many idle
-// connections is mostly live memory, and delivery makes next to no garbage.
-const gcPercent = 50
-
 // tuneRuntime sets what the environment has left open.
 func tuneRuntime() {
 	t := tuningFor(os.Getenv, runtime.GOMAXPROCS(0), memoryAllowed())
-	if t.percent > 0 {
-		debug.SetGCPercent(t.percent)
-	}
 	if t.procs > 0 {
 		runtime.GOMAXPROCS(t.procs)
 	}
@@ -27,8 +20,8 @@ func tuneRuntime() {
 
 // tuning is what is set of the runtime; 0 leaves it as it is.
 type tuning struct {
-	percent, procs int
-	memory         int64
+	procs  int
+	memory int64
 }
 
 // tuningFor is the tuning for an environment, on so many cores and with so much
@@ -36,9 +29,6 @@ type tuning struct {
 // network polled while delivery fills them all: without it an unrelated request
 // waits for the rounds of a large room.
 func tuningFor(getenv func(string) string, cores int, allowed int64) (t tuning) {
-	if getenv("GOGC") == "" {
-		t.percent = gcPercent
-	}
 	if getenv("GOMAXPROCS") == "" {
 		t.procs = cores + 1
 	}

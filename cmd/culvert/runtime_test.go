@@ -10,11 +10,10 @@ func TestTuning(t *testing.T) {
 		allowed int64
 		want    tuning
 	}{
-		{"", 0, tuning{50, 3, 0}},
-		{"", 400 << 20, tuning{50, 3, 300 << 20}},
-		{"GOMEMLIMIT", 400 << 20, tuning{50, 3, 0}},
-		{"GOGC", 400 << 20, tuning{0, 3, 300 << 20}},
-		{"GOMAXPROCS", 400 << 20, tuning{50, 0, 300 << 20}},
+		{"", 0, tuning{3, 0}},
+		{"", 400 << 20, tuning{3, 300 << 20}},
+		{"GOMEMLIMIT", 400 << 20, tuning{3, 0}},
+		{"GOMAXPROCS", 400 << 20, tuning{0, 300 << 20}},
 	} {
 		getenv := func(name string) string {
 			if name == tt.set {
