@@ -74,10 +74,9 @@ const (
 // Framing turns events into the bytes of one wire form. It is stateless and
 // shared by all subscribers of that form.
 type Framing interface {
-	// Append appends the wire form of ev. It is called once per event, whose
-	// bytes are shared between subscribers, and once more where a room had a
-	// single reader, whose bytes were not kept. Nothing appended means that this
-	// form does not show the event. ev is the caller's.
+	// Append appends the wire form of ev. It is called once per event; the
+	// bytes are shared between subscribers. Nothing appended means that this
+	// form does not show the event.
 	Append(dst []byte, ev *Event) []byte
 	// CursorInFrame says that a frame names the connection's cursor. With one
 	// room Append knows it; with several, AppendWithCursor puts the cursor of

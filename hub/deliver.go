@@ -129,8 +129,6 @@ type worker struct {
 	slice   [sliceLen]*membership
 	entries []*entry // of the round
 	from    uint64
-	alone   bool // the room has one member
-	encoder encoder
 	joined  [2 * maxForms]joined
 	polled  [2 * maxForms]polled
 
@@ -186,7 +184,7 @@ func (w *worker) serve(r *room, looked bool) {
 			r.began = time.Now()
 		}
 	}
-	w.from, w.alone = max(rd.from, r.log.first), rd.n == 1
+	w.from = max(rd.from, r.log.first)
 	w.entries = w.entries[:0]
 	for seq := w.from; seq < rd.to; seq++ {
 		w.entries = append(w.entries, r.log.at(seq))
@@ -333,10 +331,6 @@ func (w *worker) join(form int, f Framing, presence bool) *joined {
 	}
 	w.made = append(w.made, i)
 	*j = joined{done: true, buf: j.buf[:0], to: w.from, at: j.at}
-	// A frame that nobody else is about to want is not worth keeping: it would be
-	// most of what the log holds of a message. One that is dear to make is.
-	_, dear := f.(sharedFraming)
-	once := w.alone && !dear
 	for _, e := range w.entries {
 		if j.count > 0 && len(j.bytes) >= w.hub.o.WriteBytes {
 			break
@@ -344,14 +338,6 @@ func (w *worker) join(form int, f Framing, presence bool) *joined {
 		j.to++
 		j.at = e.at()
 		if e.kind() == EventPresence && !presence {
-			continue
-		}
-		if once {
-			before := len(j.buf)
-			if j.buf = w.encoder.append(j.buf, e, f); len(j.buf) > before {
-				j.count++
-				j.bytes = j.buf
-			}
 			continue
 		}
 		frame := e.frame(form, f, &w.hub.held)
@@ -369,7 +355,7 @@ func (w *worker) join(form int, f Framing, presence bool) *joined {
 		j.buf = append(j.buf, frame...)
 		j.bytes = j.buf
 	}
-	if j.count == 1 && !once {
+	if j.count == 1 {
 		j.kept = j.bytes // immutable already
 	}
 	return j

@@ -2,8 +2,7 @@
 // envelopes, and the WebSocket, SSE, NDJSON and poll framings around them.
 // PROTOCOL.md in the folder above is its specification.
 //
-// A form is encoded once per event and its bytes are shared by all subscribers
-// of the form (those for a room's only reader are not kept, and encoded again
-// for a second one), so everything here is stateless, appends to the caller's
-// buffer and uses no reflection.
+// A form is encoded at most once per event and its bytes are shared by all
+// subscribers of the form, so everything here is stateless, appends to the
+// caller's buffer and uses no reflection.
 package wire
