@@ -10,11 +10,11 @@
 // a log makes the room dirty; workers take dirty rooms in turn and write to each
 // member what lies between its place and the head, in one write that does not
 // block. For small rooms, whoever publishes a burst may do the same instead
-// (HoldDelivery). A connection that does not take everything gets a pump: a goroutine
-// that owns the connection until nothing is left. A reader that is behind the
-// log reads from the store until it has reached it. Only the store decides what
-// is a gap: a log never takes more than what directly follows its head, and asks
-// the store wherever it cannot tell.
+// (HoldDelivery). A connection that does not take everything gets a pump: a
+// goroutine that owns the connection until nothing is left. A reader that is
+// behind the log reads from the store until it has reached it. Only the store
+// decides what is a gap: a log never takes more than what directly follows its
+// head, and asks the store wherever it cannot tell.
 //
 // A poll is a subscriber without a connection: it takes what there is, once.
 // Where it has to wait, a goroutine does (Poll) or its connection is parked
