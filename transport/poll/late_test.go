@@ -213,7 +213,6 @@ func TestDrainWaitsForTheRound(t *testing.T) {
 	for len(let) > 0 {
 		<-let
 	}
-	io.WriteString(c, publish)
 	serves := func() (serves bool) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -224,6 +223,10 @@ func TestDrainWaitsForTheRound(t *testing.T) {
 		}
 		return serves
 	}
+	for serves() { // the answer is here before the poller is done with it
+		time.Sleep(100 * time.Microsecond)
+	}
+	io.WriteString(c, publish)
 	for !serves() {
 		time.Sleep(100 * time.Microsecond)
 	}
