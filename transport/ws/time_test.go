@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,8 +38,9 @@ func TestSilent(t *testing.T) {
 					return nil
 				})
 				stop := make(chan struct{})
+				var busy sync.WaitGroup // waited for: at the end of the five minutes a publish is due as well
 				if tt.busy {
-					go func() {
+					busy.Go(func() {
 						for {
 							select {
 							case <-stop:
@@ -47,7 +49,7 @@ func TestSilent(t *testing.T) {
 								s.publish("lobby", `1`)
 							}
 						}
-					}()
+					})
 				}
 				time.AfterFunc(5*time.Minute, func() { c.Close() })
 				var err error
@@ -58,6 +60,7 @@ func TestSilent(t *testing.T) {
 					bye = bye || bytes.Contains(b, []byte(`"bye","code":"silent"`))
 				}
 				close(stop)
+				busy.Wait()
 				lived := time.Since(begin)
 				switch {
 				case pings == 0:
