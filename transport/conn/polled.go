@@ -54,12 +54,12 @@ func (p *Polled) Resume() {
 }
 
 // Release gives the connection up without closing it: somebody else reads it
-// from now on. It is false where the connection was closed meanwhile, or has a
-// goroutine that would take a part of what comes. Only while reading is paused.
+// from now on. It is false where the connection was closed meanwhile. Only while
+// reading is paused.
 func (p *Polled) Release() bool {
 	p.mu.Lock()
 	reg := p.reg
-	if p.closed || reg != nil && !reg.Native() {
+	if p.closed {
 		p.mu.Unlock()
 		return false
 	}

@@ -34,6 +34,14 @@ type rig struct {
 
 func newRig(t *testing.T) *rig { return newRigWith(t, poll.Options{}) }
 
+// everywhere runs a test with epoll, where there is one, and as on systems that
+// have none.
+func everywhere(t *testing.T, test func(*testing.T, *rig)) {
+	for name, start := range map[string]func() *poller.Poller{"New": poller.New, "WithoutEpoll": poller.WithoutEpoll} {
+		t.Run(name, func(t *testing.T) { test(t, newRigWith(t, poll.Options{Poller: start()})) })
+	}
+}
+
 func newRigWith(t *testing.T, o poll.Options) *rig {
 	store, err := memory.New(memory.Options{})
 	if err != nil {
@@ -43,8 +51,9 @@ func newRigWith(t *testing.T, o poll.Options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pl := poller.New()
-	o.Poller = pl
+	if o.Poller == nil {
+		o.Poller = poller.New()
+	}
 	r := &rig{t: t, hub: h, polls: poll.New(h, o)}
 	r.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.seen.Add(1)
@@ -76,7 +85,7 @@ func newRigWith(t *testing.T, o poll.Options) *rig {
 		h.Close()
 		r.server.Close()
 		r.polls.Close()
-		pl.Close()
+		o.Poller.Close()
 		store.Close()
 		<-served
 	})
@@ -166,8 +175,9 @@ func (c *client) poll() (a pollAnswer) {
 
 // One connection carries many polls, some answered at once and some later, and
 // other requests between them.
-func TestKeepAlive(t *testing.T) {
-	r := newRig(t)
+func TestKeepAlive(t *testing.T) { everywhere(t, keepAlive) }
+
+func keepAlive(t *testing.T, r *rig) {
 	c := r.dial()
 	c.get("/rooms/a?wait=0")
 	cursor := c.poll().Cursor
@@ -209,8 +219,9 @@ func TestKeepAlive(t *testing.T) {
 }
 
 // A client that leaves while its poll waits leaves nothing behind.
-func TestLeaves(t *testing.T) {
-	r := newRig(t)
+func TestLeaves(t *testing.T) { everywhere(t, leaves) }
+
+func leaves(t *testing.T, r *rig) {
 	for range 20 {
 		c := r.dial()
 		c.get("/rooms/a?wait=20")
@@ -225,8 +236,9 @@ func TestLeaves(t *testing.T) {
 
 // What a client sends while its poll waits does not disturb the answer; the
 // connection ends behind it.
-func TestPipelined(t *testing.T) {
-	r := newRig(t)
+func TestPipelined(t *testing.T) { everywhere(t, pipelined) }
+
+func pipelined(t *testing.T, r *rig) {
 	for _, at := range []string{"at once", "later"} {
 		r.parks(0)
 		c := r.dial()
@@ -251,8 +263,9 @@ func TestPipelined(t *testing.T) {
 }
 
 // The body of a poll, which nobody reads, is no request, however late it comes.
-func TestBodyIsNoRequest(t *testing.T) {
-	r := newRig(t)
+func TestBodyIsNoRequest(t *testing.T) { everywhere(t, bodyIsNoRequest) }
+
+func bodyIsNoRequest(t *testing.T, r *rig) {
 	const inside, behind = "GET /inside HTTP/1.1\r\nHost: test\r\n\r\n", "GET /behind HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
 	for head, body := range map[string]string{
 		fmt.Sprintf("Content-Length: %d\r\n", len(inside)): inside,
@@ -277,8 +290,9 @@ func TestBodyIsNoRequest(t *testing.T) {
 }
 
 // Many connections poll at once; nothing is lost, and the end is orderly.
-func TestManyAndDrain(t *testing.T) {
-	r := newRig(t)
+func TestManyAndDrain(t *testing.T) { everywhere(t, manyAndDrain) }
+
+func manyAndDrain(t *testing.T, r *rig) {
 	const clients, messages = 50, 20
 	results := make(chan error, clients)
 	for range clients {

@@ -84,8 +84,8 @@ func (c *Conn) Resume() { c.source.resume() }
 func (c *Conn) Stop() { c.source.stop() }
 
 // Release is Stop for a connection that is not closed but read by somebody
-// else from now on. It may be called only while Data is paused, and only where
-// Native is true: a goroutine would take a part of what comes.
+// else from now on. It may be called only while Data is paused: a goroutine that
+// reads would take a part of what comes.
 func (c *Conn) Release() { c.source.release() }
 
 // Close stops the poller and waits for its goroutines; the connections that
