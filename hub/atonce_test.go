@@ -64,10 +64,10 @@ func TestPollAtOnce(t *testing.T) {
 		if !present("taken") {
 			t.Error("a poll that waits is not present")
 		}
-		one(t, r.Hub, "a", "1")
 		if _, _, ok := r.PollAtOnce(&seat, &req, nil); ok {
 			t.Error("a seat was taken twice")
 		}
+		one(t, r.Hub, "a", "1")
 		a := <-w
 		if a.err != nil || joinFrames(a.res) != "a msg 1 1\n" || len(a.res.Cursor) != 2 {
 			t.Errorf("answered %+v", a)

@@ -135,7 +135,9 @@ func (p *Handler) request(q read.Request) hub.PollRequest {
 func (p *Handler) reply(w http.ResponseWriter, r *http.Request, q read.Request, res *hub.PollResult, err error) {
 	if err != nil {
 		if r.Context().Err() != nil {
-			return // Nobody is left to answer.
+			// Nobody is left to answer, unless it is a client that has closed its
+			// side only. An empty answer would be a wrong one.
+			panic(http.ErrAbortHandler)
 		}
 		e := codes.From(err)
 		if e.Faulty() {
