@@ -80,7 +80,7 @@ func (s *Server) history(c *gin.Context) {
 	}
 	sc := s.takeScratch()
 	defer s.giveScratch(sc)
-	sc.answer = append(sc.answer[:0], '{')
+	sc.answer = append(sc.answer[:0], "{"+codes.Mark...)
 	sc.answer = history.AppendPage(sc.answer, &req, &page, time.Now().UnixMilli())
 	sc.answer = append(sc.answer, '}', '\n')
 	writeJSON(c.Writer, http.StatusOK, sc.answer)
@@ -133,7 +133,7 @@ func (s *Server) presence(c *gin.Context) {
 	}
 	sc := s.takeScratch()
 	defer s.giveScratch(sc)
-	sc.answer = append(sc.answer[:0], `{"room":"`...)
+	sc.answer = append(sc.answer[:0], "{"+codes.Mark+`"room":"`...)
 	sc.answer = append(sc.answer, room...)
 	sc.answer = append(sc.answer, `","members":[`...)
 	for i := range p.Members {

@@ -217,7 +217,8 @@ type errorBody struct {
 	RetryAfterMS int `json:"retry_after_ms"`
 }
 
-// decode reads an answer, which must be JSON of the given status.
+// decode reads an answer, which must be JSON of the given status; an error must
+// be marked as Culvert's.
 func (s *service) decode(w *httptest.ResponseRecorder, status int) answer {
 	s.t.Helper()
 	if w.Code != status {
@@ -229,6 +230,9 @@ func (s *service) decode(w *httptest.ResponseRecorder, status int) answer {
 	var a answer
 	if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
 		s.t.Fatalf("%v: %s", err, w.Body)
+	}
+	if a.Error != nil && a.Protocol != wire.Protocol {
+		s.t.Fatalf("an error without the mark: %s", w.Body)
 	}
 	return a
 }

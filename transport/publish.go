@@ -172,7 +172,7 @@ func (s *Server) publishMany(c *gin.Context) {
 	if fault := b.Run(ctx, s.hub); fault != nil {
 		s.faults.note(c.Request.Method, c.Request.URL.Path, codes.From(fault), fault)
 	}
-	sc.answer = append(sc.answer[:0], '{')
+	sc.answer = append(sc.answer[:0], "{"+codes.Mark...)
 	sc.answer = b.AppendResults(sc.answer)
 	sc.answer = append(sc.answer, '}', '\n')
 	writePublished(c.Writer, http.StatusOK, sc.answer)

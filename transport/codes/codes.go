@@ -169,12 +169,21 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, text...)
 }
 
-// WriteHTTP answers a request with the error: status, {"error":{...}}, and
-// Retry-After where the error has a wait. Nothing may have been written to w.
+// Mark is the field with which JSON answers begin, so that a client can tell
+// them from what a gateway says, who has errors and statuses of its own.
+const Mark = `"protocol":1,`
+
+// AppendBody appends the body of an HTTP answer with this error.
+func (e *Error) AppendBody(dst []byte) []byte {
+	dst = append(dst, "{"+Mark+`"error":`...)
+	dst = e.AppendJSON(dst)
+	return append(dst, '}', '\n')
+}
+
+// WriteHTTP answers a request with the error: status, body, and Retry-After
+// where the error has a wait. Nothing may have been written to w.
 func (e *Error) WriteHTTP(w http.ResponseWriter) {
-	body := append([]byte(nil), `{"error":`...)
-	body = e.AppendJSON(body)
-	body = append(body, '}', '\n')
+	body := e.AppendBody(nil)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))

@@ -154,8 +154,8 @@ func TestWriteHTTP(t *testing.T) {
 		if got := w.Header().Get("Content-Length"); got != strconv.Itoa(w.Body.Len()) {
 			t.Errorf("%s: Content-Length %s of %d bytes", c, got, w.Body.Len())
 		}
-		if !json.Valid(w.Body.Bytes()) || w.Header().Get("Content-Type") != "application/json" {
-			t.Errorf("%s: not JSON: %s", c, w.Body)
+		if !strings.HasPrefix(w.Body.String(), `{"protocol":1,"error":{"code":"`+string(c)+`"`) || !json.Valid(w.Body.Bytes()) || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s: not marked JSON: %s", c, w.Body)
 		}
 		if (w.Header().Get("Retry-After") != "") != (e.RetryAfter > 0) {
 			t.Errorf("%s: Retry-After %q with a wait of %s", c, w.Header().Get("Retry-After"), e.RetryAfter)

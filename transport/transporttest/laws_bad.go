@@ -85,7 +85,7 @@ func badLaws() []law {
 					headers = []string{"Content-Type: " + tt.mediaType}
 				}
 				a, err := q.do("POST", tt.path, headers, tt.body)
-				if err != nil || a.status != tt.status || !strings.Contains(string(a.body), `{"error":{"code":"`+tt.code+`"`) {
+				if err != nil || a.status != tt.status || !strings.Contains(string(a.body), `{"protocol":1,"error":{"code":"`+tt.code+`"`) {
 					e.Errorf("%s %.60q: %d %s, %v", tt.path, tt.body, a.status, a.body, err)
 				}
 				q.close()

@@ -112,8 +112,11 @@ var errForeign = errors.New("what answers there is not Culvert")
 // readError reads the error in an answer.
 func readError(resp *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	var told struct{ Error *Error }
-	if json.Unmarshal(body, &told) == nil && told.Error != nil && told.Error.Code != "" {
+	var told struct {
+		Protocol int // what others say, in whatever words, has none
+		Error    *Error
+	}
+	if json.Unmarshal(body, &told) == nil && told.Protocol == 1 && told.Error != nil && told.Error.Code != "" {
 		told.Error.Status, told.Error.Temporary = resp.StatusCode, temporaryStatus(resp.StatusCode)
 		return told.Error
 	}

@@ -89,7 +89,7 @@ func TestPublishRepeats(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			case 2:
 				w.WriteHeader(http.StatusGatewayTimeout)
-				io.WriteString(w, `{"error":{"code":"outcome_unknown","message":"may have happened","retry_after_ms":3000}}`)
+				io.WriteString(w, `{"protocol":1,"error":{"code":"outcome_unknown","message":"may have happened","retry_after_ms":3000}}`)
 			case 3:
 				w.WriteHeader(http.StatusBadGateway)
 				io.WriteString(w, "<html>")
@@ -119,11 +119,12 @@ func TestPublishGivesUp(t *testing.T) {
 		body   string
 		want   string
 	}{
-		{http.StatusUnprocessableEntity, `{"error":{"code":"key_conflict","message":"other content"}}`, "other content (key_conflict, HTTP 422)"},
-		{http.StatusBadRequest, `{"error":{"code":"bad_room","message":"no","allowed":"letters"}}`, "no; allowed: letters (bad_room, HTTP 400)"},
+		{http.StatusUnprocessableEntity, `{"protocol":1,"error":{"code":"key_conflict","message":"other content"}}`, "other content (key_conflict, HTTP 422)"},
+		{http.StatusBadRequest, `{"protocol":1,"error":{"code":"bad_room","message":"no","allowed":"letters"}}`, "no; allowed: letters (bad_room, HTTP 400)"},
+		{http.StatusForbidden, `{"error":{"code":"forbidden","message":"a gateway's"}}`, "what answers there is not Culvert (HTTP 403)"},
 		{http.StatusNotFound, "<html>", "what answers there is not Culvert (HTTP 404)"},
 		{http.StatusOK, "<html>", "what answers there is not Culvert"},
-		{http.StatusServiceUnavailable, `{"error":{"code":"draining","message":"shutting down"}}`, "shutting down (draining, HTTP 503)"},
+		{http.StatusServiceUnavailable, `{"protocol":1,"error":{"code":"draining","message":"shutting down"}}`, "shutting down (draining, HTTP 503)"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := bubble(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -168,7 +169,7 @@ func TestReadResumes(t *testing.T) {
 				io.WriteString(w, `{"type":"bye","code":"draining","message":"bye","reconnect":"backoff","after_ms":4000,"cursor":"a=e.9.i9,b=e.1.i1"}`+"\n")
 			case 5:
 				w.WriteHeader(http.StatusServiceUnavailable)
-				io.WriteString(w, `{"error":{"code":"behind","message":"not yet","retry_after_ms":1000}}`)
+				io.WriteString(w, `{"protocol":1,"error":{"code":"behind","message":"not yet","retry_after_ms":1000}}`)
 			default:
 				io.WriteString(w, `{"type":"heartbeat","cursor":"a=e.9.i9,b=e.5.i5"}`+"\n")
 				fmt.Fprintf(w, message, "a", 10)
@@ -224,7 +225,7 @@ func TestReadStops(t *testing.T) {
 		status     int
 		body, want string
 	}{
-		{http.StatusBadRequest, `{"error":{"code":"bad_cursor","message":"no"}}`, "no (bad_cursor, HTTP 400)"},
+		{http.StatusBadRequest, `{"protocol":1,"error":{"code":"bad_cursor","message":"no"}}`, "no (bad_cursor, HTTP 400)"},
 		{http.StatusOK, `{"type":"bye","code":"origin_not_allowed","message":"no","reconnect":"never"}` + "\n", "no (origin_not_allowed)"},
 		{http.StatusOK, "<html>\n", "what answers there is not Culvert"},
 		{http.StatusForbidden, "<html>\n", "what answers there is not Culvert (HTTP 403)"},

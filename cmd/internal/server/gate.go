@@ -68,7 +68,7 @@ func (g *gate) Accept() (net.Conn, error) {
 // tooMany is the answer that refuse gives.
 func tooMany() []byte {
 	e := codes.New(codes.TooManyConnections, "this node has as many connections as it may have")
-	body := append(e.AppendJSON([]byte(`{"error":`)), "}\n"...)
+	body := e.AppendBody(nil)
 	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n"+
 		"Content-Type: application/json\r\n"+
 		"Content-Length: %d\r\n"+

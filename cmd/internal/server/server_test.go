@@ -263,12 +263,15 @@ func TestTooManyConnections(t *testing.T) {
 	for err != nil { // those before may still be being told
 		over, err = http.Get("http://" + s.Addr().String())
 	}
-	var told struct{ Error struct{ Code string } }
+	var told struct {
+		Protocol int
+		Error    struct{ Code string }
+	}
 	if err := json.NewDecoder(over.Body).Decode(&told); err != nil {
 		t.Fatal(err)
 	}
 	over.Body.Close()
-	if over.StatusCode != http.StatusServiceUnavailable || told.Error.Code != "too_many_connections" || over.Header.Get("Retry-After") == "" {
+	if over.StatusCode != http.StatusServiceUnavailable || told.Protocol != 1 || told.Error.Code != "too_many_connections" || over.Header.Get("Retry-After") == "" {
 		t.Errorf("status %d, code %q, Retry-After %q", over.StatusCode, told.Error.Code, over.Header.Get("Retry-After"))
 	}
 	for _, c := range conns { // those that are connected go on

@@ -186,8 +186,11 @@ func TestTooManyConnectionsTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var told struct{ Error struct{ Code string } }
-	if err := json.NewDecoder(resp.Body).Decode(&told); err != nil || resp.StatusCode != 503 || told.Error.Code != "too_many_connections" || resp.Header.Get("Retry-After") == "" {
+	var told struct {
+		Protocol int
+		Error    struct{ Code string }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&told); err != nil || resp.StatusCode != 503 || told.Protocol != 1 || told.Error.Code != "too_many_connections" || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("%d %+v %v", resp.StatusCode, told, err)
 	}
 }
