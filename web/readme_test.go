@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"strings"
@@ -144,13 +145,27 @@ func testPublishing(t *testing.T, recipe string) {
 	if out := run(strings.Replace(patient(recipe, bad), "/rooms/lobby?", "/rooms/a%20b?", 1)); !strings.Contains(out, "bad_room") {
 		t.Errorf("a bad room: %q", out)
 	}
+	// A gateway's refusal is none of the server's.
+	refusals := 2
+	proxy := httputil.NewSingleHostReverseProxy(server)
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if refusals--; refusals >= 0 {
+			http.Error(w, `{"error":{"code":"forbidden","message":"not today"}}`, http.StatusForbidden)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	defer gateway.Close()
+	if out := run(patient(recipe, gateway.URL)); out != fmt.Sprintf("%d\n", total+1) {
+		t.Errorf("behind a gateway that refuses at first: %q", out)
+	}
 	resp, err := http.Get(server.String() + "/rooms/lobby/history")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	var page struct{ Messages []struct{ Data any } }
-	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil || len(page.Messages) != total {
+	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil || len(page.Messages) != total+1 {
 		t.Errorf("%d messages arrived as %d (%v)", total, len(page.Messages), err)
 	}
 }

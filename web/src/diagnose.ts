@@ -21,8 +21,8 @@ export async function diagnose(c: Connection, onFinding: (f: api.Finding) => voi
   };
   const poll = async (wait: number) => {
     const began = env.now();
-    const a = await http.json("/rooms/" + room + "/poll", params({ wait }), undefined, 10e3 + wait * 1000, undefined, wait);
-    return a.protocol == 1 && env.now() - began >= wait * 900 ? "good" : foreign().message;
+    await http.json("/rooms/" + room + "/poll", params({ wait }), undefined, 10e3 + wait * 1000, undefined, wait);
+    return env.now() - began >= wait * 900 ? "good" : foreign().message;
   };
 
   const tests: [string, () => Promise<string>][] = [

@@ -7,8 +7,11 @@ import { Timers } from "./timer";
 /** A token that takes longer is asked for again. */
 const tokenPatience = 10e3;
 
-/** The JSON of an answer, undefined where it is none. */
-export const content = (res: Response) => res.text().then(parse, none);
+/** The JSON of an answer, empty where it is not Culvert's own: a gateway's errors look alike, but for the mark. */
+export const content = async (res: Response): Promise<any> => {
+  const a = await res.text().then(parse, none);
+  return a && a.protocol == 1 ? a : {};
+};
 
 /** Plain requests, which are preflight-free: GET, and POST of text/plain. */
 export class Http {
@@ -96,14 +99,14 @@ export class Http {
     return this.send(path, query, body, accept, signal, true);
   }
 
-  /** What an answer means that is no success, or not Culvert's; `a` is what its JSON says. */
+  /** What an answer means that is no success, or not Culvert's; `a` is its content. */
   refusal(res: Response, a: any): CulvertError {
     const { status } = res;
     const after = res.headers.get("Retry-After") || "";
     const ms = +after * 1000 || Date.parse(after) - this.env.date();
     const more = { status, retryAfter: ms >= 0 ? ms : undefined };
     // Only what is Culvert's own word is final: proxies refuse today and let through tomorrow.
-    return told(a && a.error, Object.assign({ final: afterStatus(status) == "never" }, more)) || foreign(more);
+    return told(a.error, Object.assign({ final: afterStatus(status) == "never" }, more)) || foreign(more);
   }
 
   /**
@@ -157,7 +160,7 @@ export class Http {
   private async attempt(path: string, query: string, body: string | undefined, signal: AbortSignal): Promise<any> {
     const res = await this.send(path, query, body, "application/json", signal);
     const a = await content(res);
-    if (res.ok && a && typeof a == "object") return a;
+    if (res.ok && a.protocol) return a;
     throw this.refusal(res, a);
   }
 }

@@ -39,8 +39,8 @@
         retry = +retry * 1000 || (retry && Date.parse(retry) - new Date());
       } catch (e) {}
       if (status >= 200 && status < 300 && answer && typeof answer == "object") return finish(null, answer);
-      // What gateways say looks alike, but for the codes.
-      var told = answer && answer.error && /^[a-z_]+$/.test(answer.error.code || 0);
+      // What gateways say looks alike, but for the mark.
+      var told = answer && answer.protocol == 1 && answer.error;
       var error = told ? answer.error : { code: status ? "bad_answer" : "network", message: "HTTP status " + status };
       // Only what is Culvert's own word is final.
       error.fatal = told && status < 500 && status != 408 && status != 409 && status != 429;

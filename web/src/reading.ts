@@ -178,7 +178,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     let a: any;
     try {
       a = await this.http.json("/rooms/" + rooms + "/poll", post ? "" : text, post ? text : undefined, (wait ? wait * 1000 : 5000) + this.http.patience, abort, wait);
-      if (a.protocol != 1 || !Array.isArray(a.messages) || typeof a.cursor != "string") throw foreign();
+      if (!Array.isArray(a.messages) || typeof a.cursor != "string") throw foreign();
     } catch (x) {
       const e = asError(x);
       if (e.final && this.refused(e, left != this.left)) return true;

@@ -91,7 +91,7 @@ test("captive portals, Retry-After, and refusals", async () => {
   const from = w.clock.now();
   await w.clock.run(25e3);
   assert.ok(w.network.count(from + 1) <= 2);
-  w.network.plain = () => ({ status: 403, body: '{"error":{"code":"AccessDenied","message":"a gateway\'s"}}' });
+  w.network.plain = () => ({ status: 403, body: '{"error":{"code":"forbidden","message":"a gateway\'s"}}' });
   await w.clock.run(60e3);
   assert.equal(w.errors.at(-1).code, "bad_answer");
   w.network.plain = () => null;
@@ -102,7 +102,7 @@ test("captive portals, Retry-After, and refusals", async () => {
   w.publish("c");
   await w.clock.run(60e3);
   assert.deepEqual(w.acks, [1, 2, "key_conflict", 3]);
-  w.network.plain = () => ({ status: 400, body: '{"error":{"code":"bad_room","message":"x"}}' });
+  w.network.plain = () => ({ status: 400, body: '{"protocol":1,"error":{"code":"bad_room","message":"x"}}' });
   await w.clock.run(30e3);
   const n = w.network.count();
   await w.clock.run(60e3);
@@ -132,7 +132,7 @@ for (const [name, after, least, most] of [
 }
 
 test("a wait of years that an answer's JSON asks for", async () => {
-  const body = '{"error":{"code":"store_unavailable","retry_after_ms":1e12}}';
+  const body = '{"protocol":1,"error":{"code":"store_unavailable","retry_after_ms":1e12}}';
   const w = page({ setUp: ({ network }) => (network.plain = () => ({ status: 503, body })) });
   await w.clock.run(1000, () => w.errors.length);
   const from = w.clock.now();

@@ -11,6 +11,8 @@ for (const [name, answer] of Object.entries({
   // As API gateways say it.
   "a gateway's error": { status: 403, body: '{"error":{"code":"AccessDenied","message":"no"}}' },
   "a gateway's other error": { status: 404, body: '{"error":{"code":"404","message":"no"}}' },
+  "a gateway's error in Culvert's words": { status: 403, body: '{"error":{"code":"forbidden","message":"no"}}' },
+  "a gateway's error for a room": { status: 400, body: '{"error":{"code":"bad_room","message":"no","room":"lobby"}}' },
   "JSON null": { status: 200, body: "null" },
   "407": { status: 407, body: html },
   "403 of a filter": { status: 403, body: html },
@@ -31,6 +33,32 @@ for (const [name, answer] of Object.entries({
     assert.equal(w.acks.length, 1);
   });
 }
+
+test("a refusal is Culvert's own word only where it says so", async () => {
+  for (const [status, code] of [[400, "bad_room"], [403, "forbidden"], [404, "not_found"], [422, "key_conflict"]])
+    for (const own of [true, false]) {
+      const answer = { status, body: JSON.stringify({ protocol: own ? 1 : undefined, error: { code, message: "no" } }) };
+      const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = () => answer)) });
+      const refused = (asked) => asked.then(() => assert.fail(), (e) => [e.code, e.final]);
+      const page = refused(w.room.history());
+      w.publish(0);
+      await w.clock.run(20e3);
+      assert.deepEqual(await page, own ? [code, true] : ["bad_answer", false]);
+      assert.equal(w.client.state == "failed", own);
+      assert.deepEqual(w.errors.map(({ e }) => e.code), own ? [code] : []);
+      w.client.close();
+    }
+});
+
+test("a page of history, or who is here, that a gateway makes up is none", async () => {
+  const w = start({ setUp: ({ network }) => (network.plain = () => ({ status: 200, body: '{"messages":[],"members":[]}' })) });
+  await w.ready();
+  for (const ask of [() => w.room.history(), () => w.room.presence()]) {
+    const e = ask().then(() => assert.fail(), (e) => e.code);
+    await w.clock.run(5000);
+    assert.equal(await e, "bad_answer");
+  }
+});
 
 // What comes over a WebSocket or a stream is not what was sent: for good, or for a while.
 for (const [name, rewrite] of Object.entries({
@@ -89,7 +117,7 @@ for (const status of [429, 503]) {
 }
 
 test("a refusal of the server itself is final, and says why", async () => {
-  const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = () => ({ status: 403, body: '{"error":{"code":"origin_not_allowed","message":"no","allowed":"others"}}' }))) });
+  const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = () => ({ status: 403, body: '{"protocol":1,"error":{"code":"origin_not_allowed","message":"no","allowed":"others"}}' }))) });
   const p = w.room.publish(1);
   await w.clock.run(60e3);
   assert.equal(w.client.state, "failed");
@@ -157,7 +185,7 @@ for (const transports of [["websocket"], undefined]) {
 
 // A timer of more than 25 days would fire at once.
 test("a wait of years that an answer's JSON asks for", async () => {
-  const body = '{"error":{"code":"store_unavailable","message":"","retry_after_ms":1e12}}';
+  const body = '{"protocol":1,"error":{"code":"store_unavailable","message":"","retry_after_ms":1e12}}';
   const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = () => ({ status: 503, body }))) });
   await w.clock.run(2000, () => w.client.state == "waiting");
   assert.equal(w.states.at(-1).retryIn, 300e3);

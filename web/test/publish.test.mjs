@@ -262,7 +262,7 @@ test("a copy of a request that fails is not the end of the other", async () => {
   // Where all have failed there is nothing to wait for, and where the server has spoken neither.
   assert.deepEqual(await ask(bad).then((r) => [r.page.code, r.took]), ["bad_answer", 20]);
   for (const headers of [{}, { "retry-after": "3" }]) {
-    const told = await ask("hang", { status: headers["retry-after"] ? 503 : 403, headers, body: '{"error":{"code":"told","message":""}}' });
+    const told = await ask("hang", { status: headers["retry-after"] ? 503 : 403, headers, body: '{"protocol":1,"error":{"code":"told","message":""}}' });
     assert.equal(told.page.code, "told");
     assert.ok(told.took < 1000, "after " + told.took);
   }
@@ -280,7 +280,7 @@ test("the late answer to what was given up ends no other batch", async () => {
   const room = client.room("lobby");
   await clock.run(1000);
   server.slow = 3000;
-  network.plain = (r) => (r.path == "/publish" ? "slow" : { status: 403, body: '{"error":{"code":"origin_not_allowed","message":"no"}}' });
+  network.plain = (r) => (r.path == "/publish" ? "slow" : { status: 403, body: '{"protocol":1,"error":{"code":"origin_not_allowed","message":"no"}}' });
   const a = assert.rejects(room.publish("a"), { code: "origin_not_allowed" });
   client.reconnect();
   await clock.run(1000, () => client.state == "failed");

@@ -65,7 +65,7 @@ test("a room that is refused ends alone", async () => {
 
 test("iterators end with the client's error, and reconnecting goes on with the rooms", async () => {
   let refuse = true;
-  const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = () => refuse && { status: 403, body: '{"error":{"code":"origin_not_allowed","message":"no"}}' })) });
+  const w = start({ setUp: ({ network }) => ((network.ws = "refuse"), (network.plain = () => refuse && { status: 403, body: '{"protocol":1,"error":{"code":"origin_not_allowed","message":"no"}}' })) });
   const read = assert.rejects(w.room[Symbol.asyncIterator]().next(), { code: "origin_not_allowed" });
   await w.clock.run(5000);
   await read;

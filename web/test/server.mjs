@@ -110,7 +110,7 @@ export class Server {
   }
 
   error(status, code, more) {
-    return { status, body: JSON.stringify({ error: { code, message: code, ...more } }), headers: more && more.retry_after_ms ? { "retry-after": String(Math.ceil(more.retry_after_ms / 1000)) } : {} };
+    return { status, body: JSON.stringify({ protocol: 1, error: { code, message: code, ...more } }), headers: more && more.retry_after_ms ? { "retry-after": String(Math.ceil(more.retry_after_ms / 1000)) } : {} };
   }
 
   /** A plain request. Resolves with {status, body, headers}, or {status, stream}. */
@@ -120,7 +120,7 @@ export class Server {
     if (path == "/publish") {
       if (body.length > this.limit * 1000) return this.error(413, "body_too_large");
       const list = JSON.parse(body);
-      return ok({ results: list.map((m) => this.publish(m)) });
+      return ok({ protocol: 1, results: list.map((m) => this.publish(m)) });
     }
     const [, , names, what] = path.split("/");
     if (method == "POST" && !what) {
@@ -133,10 +133,10 @@ export class Server {
     if (no) return this.error(400, no.code, no);
     if (what == "poll") return this.poll(rooms, params, gone, ok);
     if (what == "sse") return { status: 200, stream: (write, end) => this.read(rooms, params, write, end) };
-    if (what == "presence") return ok({ room: names, members: [], count: 0 });
+    if (what == "presence") return ok({ protocol: 1, room: names, members: [], count: 0 });
     if (what == "history") {
       const { out, end } = this.from(names, { cursor: params.after, last: params.limit || 100 });
-      return ok({ room: names, messages: out, cursor: end, more: false });
+      return ok({ protocol: 1, room: names, messages: out, cursor: end, more: false });
     }
     return this.error(404, "not_found");
   }
