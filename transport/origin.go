@@ -21,15 +21,24 @@ func newOriginSet(o Options) originSet {
 	for _, origin := range o.AllowOrigins {
 		if origin == "*" {
 			set.all = true
+		} else {
+			set.named[origin] = true
 		}
-		set.named[origin] = true
 	}
 	return set
 }
 
-// allows reports whether a page of this origin may be answered.
-func (set originSet) allows(r *http.Request, origin string) bool {
-	if set.all || set.named[origin] {
+// allows reports whether a page of this origin may be answered, and whether it
+// may ask with credentials.
+func (set originSet) allows(r *http.Request, origin string) (allowed, credentials bool) {
+	credentials = set.knows(r, origin)
+	return credentials || set.all, credentials
+}
+
+// knows reports whether a page of this origin may also ask with credentials:
+// whoever lets in everybody has not said that of anybody.
+func (set originSet) knows(r *http.Request, origin string) bool {
+	if set.named[origin] {
 		return true
 	}
 	// The browser itself says that the page is the server's own. Pages cannot
@@ -84,6 +93,10 @@ const (
 // written to: net/http copies what it adds to.
 var varyOrigin = []string{"Origin"}
 
+// allowCredentials lets pages of other origins ask with credentials. The server
+// looks at none, but a browser has connections of their own for such requests.
+var allowCredentials = []string{"true"}
+
 // originAllowed sets the CORS headers of the answer, whatever it will be. It
 // answers preflights, and requests of pages that may not ask, and returns false
 // then.
@@ -94,7 +107,8 @@ func (s *Server) originAllowed(w http.ResponseWriter, r *http.Request) bool {
 	if len(origins) == 0 {
 		return true
 	}
-	if !s.allow.allows(r, origins[0]) || len(origins) > 1 {
+	allowed, credentials := s.allow.allows(r, origins[0])
+	if !allowed || len(origins) > 1 {
 		// Pages and scripts are the same for everybody, and browsers name the
 		// origin when they load a module: behind a proxy that rewrites Host, the
 		// page that explains this must come through.
@@ -106,6 +120,9 @@ func (s *Server) originAllowed(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h["Access-Control-Allow-Origin"] = origins
+	if credentials {
+		h["Access-Control-Allow-Credentials"] = allowCredentials
+	}
 	if r.Method == http.MethodOptions && len(r.Header["Access-Control-Request-Method"]) > 0 {
 		h.Set("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
 		h.Set("Access-Control-Allow-Methods", corsMethods)

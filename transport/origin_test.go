@@ -34,6 +34,9 @@ func TestOrigins(t *testing.T) {
 		{"named", named, "a.example", []string{"Origin", "https://app.example"}, true},
 		{"named, other scheme", named, "a.example", []string{"Origin", "http://app.example"}, false},
 		{"all", Options{AllowOrigins: []string{"*"}}, "a.example", []string{"Origin", "https://evil.example"}, true},
+		{"all, as no browser calls itself", Options{AllowOrigins: []string{"*"}}, "a.example", []string{"Origin", "*"}, true},
+		{"all, and named", Options{AllowOrigins: []string{"*", "https://app.example"}}, "a.example", []string{"Origin", "https://evil.example"}, true},
+		{"named beside all", Options{AllowOrigins: []string{"*", "https://app.example"}}, "a.example", []string{"Origin", "https://app.example"}, true},
 		{"all, null", Options{AllowOrigins: []string{"*"}}, "a.example", []string{"Origin", "null"}, true},
 		{"loopback not meant", Options{}, "localhost:8080", []string{"Origin", "http://localhost:3000"}, false},
 		{"localhost", Options{LoopbackOrigins: true}, "localhost:8080", []string{"Origin", "http://localhost:3000"}, true},
@@ -53,6 +56,10 @@ func TestOrigins(t *testing.T) {
 			shown := w.Header().Get("Access-Control-Allow-Origin")
 			if want := tt.allowed && tt.headers != nil; (shown != "") != want || want && shown != tt.headers[1] {
 				t.Errorf("%s: Access-Control-Allow-Origin: %q", tt.name, shown)
+			}
+			// Whoever is let in as everybody may not ask with credentials.
+			if got, want := w.Header().Get("Access-Control-Allow-Credentials"), shown != "" && !strings.HasPrefix(tt.name, "all"); (got == "true") != want || got != "" && !want {
+				t.Errorf("%s: Access-Control-Allow-Credentials: %q", tt.name, got)
 			}
 			if !tt.allowed {
 				if a := s.decode(w, 403); a.Error.Code != "origin_not_allowed" {
@@ -98,7 +105,7 @@ func TestCORSOnEveryStatus(t *testing.T) {
 	check := func(method, target string, w interface{ Header() http.Header }) {
 		t.Helper()
 		h := w.Header()
-		if h.Get("Access-Control-Allow-Origin") != "http://example.com" || h.Get("Access-Control-Expose-Headers") != "Retry-After" || !strings.Contains(h.Get("Vary"), "Origin") {
+		if h.Get("Access-Control-Allow-Origin") != "http://example.com" || h.Get("Access-Control-Allow-Credentials") != "true" || h.Get("Access-Control-Expose-Headers") != "Retry-After" || !strings.Contains(h.Get("Vary"), "Origin") {
 			t.Errorf("%s %s: headers %v", method, target, h)
 		}
 	}
@@ -126,7 +133,7 @@ func TestPreflight(t *testing.T) {
 		w := s.do("OPTIONS", target, "", "Origin", "http://example.com",
 			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "idempotency-key,content-type")
 		h := w.Header()
-		if w.Code != 204 || w.Body.Len() != 0 || h.Get("Access-Control-Allow-Origin") != "http://example.com" || h.Get("Access-Control-Max-Age") != "86400" {
+		if w.Code != 204 || w.Body.Len() != 0 || h.Get("Access-Control-Allow-Origin") != "http://example.com" || h.Get("Access-Control-Allow-Credentials") != "true" || h.Get("Access-Control-Max-Age") != "86400" {
 			t.Errorf("%s: %d %v", target, w.Code, h)
 		}
 		for _, name := range []string{"Idempotency-Key", "Content-Type", "Last-Event-ID", "Authorization"} {
