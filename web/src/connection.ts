@@ -34,7 +34,7 @@ export class Connection extends Liveness implements api.Client {
   /** Connections in a row that broke as soon as they were made, while no plain request was answered. */
   private brief = 0;
   /** Each start from nothing ends what the one before had begun. */
-  private round = 0;
+  private starts = 0;
   private climbing?: boolean;
   /** What is to be learned from what broke, or could not be opened, once it is known that the network is there. */
   private doubts: (() => void)[] = [];
@@ -72,20 +72,20 @@ export class Connection extends Liveness implements api.Client {
   }
 
   protected dropAll() {
-    this.round++;
+    this.starts++;
     this.climbing = this.climbed = this.checking = false;
     this.doubts = [];
     this.timers.clearAll();
     this.poller.close();
-    for (const pipe of [this.ws, this.sse, this.active]) if (pipe) pipe.close();
-    this.ws = this.sse = this.active = undefined;
+    for (const pipe of [this.ws, this.flow, this.active]) if (pipe) pipe.close();
+    this.ws = this.flow = this.active = undefined;
   }
 
   /** The server refused for good. */
   protected fail(error: CulvertError) {
     if (this.over) return;
     this.dropAll();
-    this.queue.stop(error);
+    this.outbox.stop(error);
     this.rooms.forEach((room) => {
       room.end(error);
       room.closed = false; // reconnect() goes on with it
@@ -99,7 +99,7 @@ export class Connection extends Liveness implements api.Client {
     this.dropAll();
     this.asleep();
     this.set("closed", "closed");
-    this.queue.stop(error);
+    this.outbox.stop(error);
     this.http.close();
     this.rooms.forEach((room) => room.end());
     this.rooms.clear();
@@ -113,7 +113,7 @@ export class Connection extends Liveness implements api.Client {
   reconnect() {
     if (this.state == "closed") return;
     this.dropAll();
-    this.queue.stop();
+    this.outbox.stop();
     this.habits.forgive();
     this.tries = this.probe = 0;
     this.state = "idle"; // and failed no more
@@ -124,13 +124,13 @@ export class Connection extends Liveness implements api.Client {
 
   /** Tries everything: the WebSocket at once, plain requests a little later, or at once, too. */
   protected start(reason: string, atOnce?: boolean) {
-    this.timers.clear("retry", "stable", "watch", "renew", "probe");
-    this.round++;
+    this.timers.stop("retry", "stable", "watch", "renew", "probe");
+    this.starts++;
     this.climbing = this.climbed = false;
     if (this.over) return;
     if (!this.rooms.size) {
       this.set("idle", "no room");
-      return this.queue.pump();
+      return this.outbox.pump();
     }
     this.set("connecting", reason);
     // A listener may have closed the client.
@@ -139,7 +139,7 @@ export class Connection extends Liveness implements api.Client {
     const doubt = this.asks() && this.doubts.length && this.habits.isShaky("websocket");
     if (this.allows("websocket") && !doubt && (!this.habits.isDemoted("websocket") || this.tries > 1)) this.openWs();
     if (!this.asks()) {
-      if (!this.ws) this.wait(new CulvertError("network", this.why.websocket));
+      if (!this.ws) this.retryLater(new CulvertError("network", this.why.websocket));
       return;
     }
     const after = !atOnce && this.ws && !this.habits.get("bad websocket") ? headStart : 0;
@@ -147,12 +147,12 @@ export class Connection extends Liveness implements api.Client {
   }
 
   /** Out of reach: waits, and starts again. */
-  private wait(error: CulvertError) {
+  private retryLater(error: CulvertError) {
     if (this.over || this.active) return;
     const retryIn = Math.max(backoff(this.env, ++this.tries), error.retryAfter || 0);
     // A WebSocket that is refused for its token does not say so, as plain requests do.
     if (!this.asks()) this.http.forget();
-    this.timers.clear("poll", "stable");
+    this.timers.stop("poll", "stable");
     this.timers.set("retry", retryIn, () => this.start("again"));
     this.set("waiting", error.message, { error, retryIn });
   }
@@ -165,14 +165,14 @@ export class Connection extends Liveness implements api.Client {
 
   private openStream(form: number) {
     const { rooms, query } = this.target();
-    if (this.sse) this.sse.close();
-    return (this.sse = new Stream(this, this.http, form, rooms, query));
+    if (this.flow) this.flow.close();
+    return (this.flow = new Stream(this, this.http, form, rooms, query));
   }
 
   // Polled
 
   pollWorked() {
-    this.timers.clear("poll");
+    this.timers.stop("poll");
     this.brief = 0;
     this.learn();
     if (!this.rooms.size) return false;
@@ -186,7 +186,7 @@ export class Connection extends Liveness implements api.Client {
     this.doubts = [];
     if (again) return;
     if (this.active == this.poller) this.active = undefined;
-    if (!this.active) this.wait(error);
+    if (!this.active) this.retryLater(error);
   }
 
   private learn() {
@@ -199,10 +199,10 @@ export class Connection extends Liveness implements api.Client {
   protected async climb(demoted?: boolean) {
     if (this.climbing || this.climbed || this.over) return;
     this.climbing = true;
-    const { round } = this;
-    const gone = () => round != this.round || this.over;
+    const { starts } = this;
+    const gone = () => starts != this.starts || this.over;
     if (this.allows("websocket") && (demoted || !this.habits.isDemoted("websocket")) && !this.uses("websocket")) this.openWs();
-    if (this.ws) await Promise.race([this.ws.verdict, this.timers.pause("climb", Math.max(wsPatience, 4 * this.http.rtt))]);
+    if (this.ws) await Promise.race([this.ws.verdict, this.timers.pause("climb", Math.max(wsPatience, 4 * this.http.roundTrip))]);
     if (this.allows("sse")) {
       // What failed here comes last.
       const rank = (form: number) => form + forms.length * this.habits.get("bad sse" + form);
@@ -217,7 +217,7 @@ export class Connection extends Liveness implements api.Client {
     this.climbing = false;
     this.climbed = true;
     if (this.active) this.explain(), this.planProbe();
-    else if (!this.ws && !this.timers.has("retry")) this.wait(new CulvertError("network", this.why.sse || "nothing works"));
+    else if (!this.ws && !this.timers.has("retry")) this.retryLater(new CulvertError("network", this.why.sse || "nothing works"));
   }
 
   /** The best there is may not be the best there can be. */
@@ -233,7 +233,7 @@ export class Connection extends Liveness implements api.Client {
   }
 
   proven(pipe: Pipe) {
-    if (pipe == this.sse && this.uses("websocket")) return pipe.close();
+    if (pipe == this.flow && this.uses("websocket")) return pipe.close();
     this.learn();
     this.switchTo(pipe);
   }
@@ -243,32 +243,32 @@ export class Connection extends Liveness implements api.Client {
     this.active = pipe;
     this.habits.set("bad " + pipe.name, 0);
     delete this.why[pipe.kind];
-    this.timers.clear("retry", "poll", "renew", "check");
+    this.timers.stop("retry", "poll", "renew", "check");
     if (before && before != pipe) before.close();
     if (pipe != this.poller) this.poller.close();
     this.tried(pipe);
     if (this.uses("websocket")) {
-      if (this.sse) this.sse.close();
-      this.sse = undefined;
+      if (this.flow) this.flow.close();
+      this.flow = undefined;
       this.why = {};
-      this.timers.clear("probe");
+      this.timers.stop("probe");
     }
     if (!this.timers.has("stable")) this.timers.set("stable", stable, () => (this.tries = this.brief = 0));
     // A little before something on the way would strike, or soon where it lacks something.
     const life = this.habits.get("life " + pipe.kind) * 0.8;
-    const lacks = pipe.kind == "sse" && (pipe.broken.size || (pipe as Stream).rooms != Array.from(this.rooms.keys()).join());
+    const lacks = pipe.kind == "sse" && (pipe.broken.size || (pipe as Stream).rooms != [...this.rooms.keys()].join());
     const due = lacks ? 500 : life;
     if (due) this.renewIn(due);
     this.explain();
     this.watch();
     this.planProbe();
-    this.queue.pump();
+    this.outbox.pump();
   }
 
   /** It is not being tried any more. */
   private tried(pipe: Pipe) {
     if (pipe == this.ws) this.ws = undefined;
-    if (pipe == this.sse) this.sse = undefined;
+    if (pipe == this.flow) this.flow = undefined;
   }
 
   /** Says what is in use and why nothing better is. */
@@ -284,11 +284,11 @@ export class Connection extends Liveness implements api.Client {
     const { active } = this;
     if (!active || active == this.poller) return;
     if (active.kind == "websocket") return this.openWs();
-    const { round, left } = this;
+    const { starts, left } = this;
     try {
       while (this.unplaced() && (await this.pollOnce()));
     } catch (e) {}
-    if (round != this.round || this.active != active || this.sse) return;
+    if (starts != this.starts || this.active != active || this.flow) return;
     const verdict = await this.openStream((active as Stream).form).verdict;
     // Where a room was left meanwhile, or refused, this one is not what is wanted any more.
     if (verdict != "good" && this.active == active && left == this.left) this.lose(active, "streams: " + verdict, false);
@@ -298,7 +298,7 @@ export class Connection extends Liveness implements api.Client {
 
   /** Its hello comes with the answer to the handshake, or soon. */
   opened(ws: Pipe) {
-    const took = this.env.now() - ws.since;
+    const took = this.env.now() - ws.worksSince;
     if (this.timers.has("poll")) this.timers.set("poll", Math.min(headStart - took, Math.max(100, took)), () => this.poller.start());
   }
 
@@ -315,18 +315,18 @@ export class Connection extends Liveness implements api.Client {
       // It was only tried.
       if (!isTold) this.doubts.push(() => this.habits.set("bad " + pipe.name, 1));
       if (this.active) return this.learn();
-      if ((isTold && error.retryAfter) || (pipe.kind == "websocket" && (this.climbed || !this.asks()))) this.wait(error);
+      if ((isTold && error.retryAfter) || (pipe.kind == "websocket" && (this.climbed || !this.asks()))) this.retryLater(error);
       else if (this.timers.has("poll")) this.poller.start();
       return;
     }
     this.active = undefined;
     const at = this.env.now();
-    const age = at - pipe.since;
+    const age = at - pipe.worksSince;
     if (age > 15e3) this.probe = 0;
     if (!isTold) this.doubts.push(() => this.habits.died(pipe, false, at));
     if (isTold ? reconnect != "now" || age < 5000 : age < 1000 && ++this.brief > 3) {
-      this.round++;
-      return this.wait(error);
+      this.starts++;
+      return this.retryLater(error);
     }
     this.start(error.message, true);
   }

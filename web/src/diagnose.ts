@@ -19,9 +19,12 @@ export async function diagnose(c: Connection, onFinding: (f: api.Finding) => voi
     pipe.close();
     return verdict;
   };
+  /** The server's clock minus ours, in milliseconds. */
+  let clock: number | undefined;
   const poll = async (wait: number) => {
     const began = env.now();
-    await http.json("/rooms/" + room + "/poll", params({ wait }), undefined, 10e3 + wait * 1000, undefined, wait);
+    const a = await http.json("/rooms/" + room + "/poll", params({ wait }), undefined, wait);
+    clock = a.time - env.date() + http.roundTrip / 2;
     return env.now() - began >= wait * 900 ? "good" : foreign().message;
   };
 
@@ -44,7 +47,7 @@ export async function diagnose(c: Connection, onFinding: (f: api.Finding) => voi
     onFinding(f);
   }
   const { state, transport, reason } = c;
-  const report: any = { url: http.base, state, transport, reason, clock: Math.round(http.skew), rtt: Math.round(http.rtt), learned: c.habits.kept, findings };
+  const report: any = { url: http.base, state, transport, reason, clock: clock && Math.round(clock), rtt: Math.round(http.roundTrip), learned: c.habits.kept, findings };
   report.text = JSON.stringify(report, null, 1);
   return report;
 }

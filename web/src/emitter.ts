@@ -13,7 +13,7 @@ export class Emitter {
   }
 
   emit(type: string, event: unknown) {
-    for (const listener of Array.from(this.listeners[type] || [])) {
+    for (const listener of [...(this.listeners[type] || [])]) {
       try {
         listener(event);
       } catch (e) {

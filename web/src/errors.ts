@@ -19,9 +19,9 @@ export class CulvertError extends Error implements api.CulvertError {
   readonly room?: string;
   retryAfter?: number;
   readonly final!: boolean;
-  constructor(code: string, message: string, more?: More) {
+  constructor(code: string, message: string, ...more: (More | false | undefined)[]) {
     super(message);
-    Object.assign(this, { name: "CulvertError", code, final: false }, more);
+    Object.assign(this, { name: "CulvertError", code, final: false }, ...more);
     if (this.retryAfter! > longestRetry) this.retryAfter = longestRetry;
   }
 }
@@ -43,11 +43,14 @@ export function parse(text: any): any {
 }
 
 /** Something answered that is not Culvert: a captive portal, a proxy, half an answer. */
-export const foreign = (more?: More) => new CulvertError("bad_answer", "not Culvert's answer", more);
+export const foreign = (more?: More) => new CulvertError("bad_answer", "not Culvert's answer", more, { final: false });
 
-/** The error object of an answer, reply or frame: {"code","message","allowed","room","retry_after_ms"}. */
-export function told(o: any, more?: More): CulvertError | undefined {
-  if (!o || !o.code) return;
+/**
+ * The error object of an answer, reply or frame: {"code","message","allowed","room","retry_after_ms"}. Without one it is not
+ * Culvert's word, and never final: proxies refuse today and let through tomorrow.
+ */
+export function told(o: any, more?: More): CulvertError {
+  if (!o || !o.code) return foreign(more);
   const ms = o.retry_after_ms;
-  return new CulvertError(o.code, o.message, Object.assign({ allowed: o.allowed, room: o.room }, more, ms >= 0 && { retryAfter: ms }));
+  return new CulvertError(o.code, o.message, { allowed: o.allowed, room: o.room }, more, ms >= 0 && { retryAfter: ms });
 }

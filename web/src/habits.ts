@@ -32,7 +32,7 @@ export class Habits extends Memory {
   died(p: Pipe, silent: boolean, at: number) {
     const { kind, name } = p;
     const idle = at - p.heard;
-    const age = (silent ? p.heard : at) - p.since;
+    const age = (silent ? p.heard : at) - p.worksSince;
     const before = this.last[name];
     this.last[name] = { age, idle };
     let learned = false;

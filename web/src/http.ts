@@ -1,6 +1,6 @@
 import { afterStatus } from "./codes";
 import { Env, pageOrigin, pageURL, params, unique } from "./env";
-import { CulvertError, asError, foreign, none, parse, refusal, told } from "./errors";
+import { CulvertError, asError, none, parse, refusal, told } from "./errors";
 import type { Options } from "./api";
 import { Timers } from "./timer";
 
@@ -16,15 +16,13 @@ export const content = async (res: Response): Promise<any> => {
 /** Plain requests, which are preflight-free: GET, and POST of text/plain. */
 export class Http {
   /** Smoothed round trip in milliseconds, 0 if not known. */
-  rtt = 0;
-  /** The server's clock minus ours, in milliseconds. */
-  skew = 0;
+  roundTrip = 0;
   readonly base: string;
   /** When a request was last answered only because it was sent again: other connections may be dead, too. */
-  hedged = -1e9;
+  hedged = NaN;
 
   private flying = new Set<AbortController>();
-  private known?: Promise<string>;
+  private known?: Promise<string | null>;
   /** When the token is asked for again, if it has not come. */
   private due = 0;
   /** Authorization is for our own origin, where it needs no preflight, until something on the way removes it. */
@@ -44,16 +42,16 @@ export class Http {
 
   /** How long an answer may take beyond what it has to. */
   get patience() {
-    return Math.max(3 * this.rtt, 3000);
+    return Math.max(3 * this.roundTrip, 3000);
   }
 
   measured(ms: number) {
     // The least that was seen lately: the rest is waiting somewhere.
-    this.rtt = this.rtt && ms > this.rtt ? 0.8 * this.rtt + 0.2 * ms : ms || 1;
+    this.roundTrip = this.roundTrip && ms > this.roundTrip ? 0.8 * this.roundTrip + 0.2 * ms : ms || 1;
   }
 
-  /** The token, "" where there is none; asked for once, whoever waits for it. */
-  private token(): Promise<string> {
+  /** The token, null where there is none; asked for once, whoever waits for it. */
+  private token(): Promise<string | null> {
     const { token } = this.options;
     const now = this.env.now();
     // The function's own request may be lost for ever.
@@ -63,7 +61,7 @@ export class Http {
     return (this.known = ask().then(
       (t) => {
         this.due = Infinity;
-        return t || "";
+        return t || null;
       },
       (e) => {
         this.forget();
@@ -79,19 +77,18 @@ export class Http {
 
   /** An address with its token, for WebSockets. */
   async address(path: string, query: string) {
-    return this.base.replace(/^http/, "ws") + path + "?" + query + "&" + params({ token: (await this.token()) || null });
+    return this.base.replace(/^http/, "ws") + path + "?" + query + "&" + params({ token: await this.token() });
   }
 
   /** Sends a request; POST if there is a body. The answer has not been looked at. */
-  async send(path: string, query: string, body?: string, accept?: string, signal?: AbortSignal, again?: boolean): Promise<Response> {
+  async send(path: string, query: string, body: string | undefined, accept: string, signal: AbortSignal, again?: boolean): Promise<Response> {
     const known = this.token();
     const token = await known;
-    const headers: { [name: string]: string } = {};
-    if (accept) headers.Accept = accept;
+    const headers: { [name: string]: string } = { Accept: accept };
     if (token && !this.inURL) headers.Authorization = "Bearer " + token;
     // A text that is never the same keeps caches and collapsing proxies off.
-    const own = params({ n: unique(this.env).slice(0, 9), token: (this.inURL && token) || null });
-    const res = await this.env.fetch(this.base + path + "?" + query + (query && "&") + own, { method: body == null ? "GET" : "POST", headers, body, signal });
+    const own = { n: unique(this.env).slice(0, 9), token: this.inURL ? token : null };
+    const res = await this.env.fetch(this.base + path + "?" + query + "&" + params(own), { method: body == null ? "GET" : "POST", headers, body, signal });
     if (res.status != 401 || again || typeof this.options.token != "function") return res;
     // Another token, which somebody else may have asked for already.
     if (this.known == known) this.known = undefined;
@@ -104,45 +101,43 @@ export class Http {
     const { status } = res;
     const after = res.headers.get("Retry-After") || "";
     const ms = +after * 1000 || Date.parse(after) - this.env.date();
-    const more = { status, retryAfter: ms >= 0 ? ms : undefined };
-    // Only what is Culvert's own word is final: proxies refuse today and let through tomorrow.
-    return told(a.error, Object.assign({ final: afterStatus(status) == "never" }, more)) || foreign(more);
+    return told(a.error, { status, retryAfter: ms >= 0 ? ms : undefined, final: afterStatus(status) == "never" });
   }
 
   /**
    * Sends a request and gives the JSON of its answer, or throws a CulvertError. A request that is not answered soon is
-   * sent again beside the first, unless it is meant to wait: the connection that the browser took may be dead, and
+   * sent again beside the first, unless it is meant to wait (seconds): the connection that the browser took may be dead, and
    * only another request makes it take another one. No request of ours does harm twice.
    */
-  async json(path: string, query: string, body?: string, timeout = 10e3, abort = new AbortController(), waits?: unknown): Promise<any> {
+  async json(path: string, query: string, body?: string, wait = 0, abort = new AbortController()): Promise<any> {
     const { env, flying } = this;
+    const { signal } = abort;
     const timers = new Timers(env);
     const size = (body || "").length;
-    const soon = Math.max(this.rtt ? 400 : 800, 2 * this.rtt) + size / 25;
+    const soon = Math.max(this.roundTrip ? 400 : 800, 2 * this.roundTrip) + size / 25;
     flying.add(abort);
     try {
       return await new Promise<any>((ok, no) => {
         let open = 0;
-        const send = (n: number) => {
+        const send = async (n: number) => {
           const began = env.now();
           open++;
-          this.attempt(path, query, body, abort.signal).then(
-            (a) => {
-              const now = env.now();
-              if (n > 1) this.hedged = now;
-              if (!waits && size < 1000) this.measured(now - began);
-              if (a.time) this.skew = a.time - env.date() + this.rtt / 2;
-              ok(a);
-            },
-            (e) => {
-              const error = asError(e);
-              // Another copy may have more luck; but where the server has spoken there is nothing to hope for.
-              if (!--open || error.final || error.retryAfter) no(error);
-            },
-          );
-          if (!waits && n < 4) timers.set("again", soon, () => send(n + 1));
+          if (!wait && n < 4) timers.set("again", soon, () => send(n + 1));
+          try {
+            const res = await this.send(path, query, body, "application/json", signal);
+            const a = await content(res);
+            if (!res.ok || !a.protocol) throw this.refusal(res, a);
+            const now = env.now();
+            if (n > 1) this.hedged = now;
+            if (!wait && size < 1000) this.measured(now - began);
+            ok(a);
+          } catch (e) {
+            const error = asError(e);
+            // Another copy may have more luck; but where the server has spoken there is nothing to hope for.
+            if (!--open || error.final || error.retryAfter) no(error);
+          }
         };
-        timers.set("late", timeout, () => no(new CulvertError("timeout", "no answer in time")));
+        timers.set("late", (wait ? wait * 1000 : 7000) + size / 50 + this.patience, () => no(new CulvertError("timeout", "no answer in time")));
         send(1);
       });
     } finally {
@@ -155,12 +150,5 @@ export class Http {
   /** Gives up what is under way. */
   close() {
     this.flying.forEach((abort) => abort.abort(refusal("closed")));
-  }
-
-  private async attempt(path: string, query: string, body: string | undefined, signal: AbortSignal): Promise<any> {
-    const res = await this.send(path, query, body, "application/json", signal);
-    const a = await content(res);
-    if (res.ok && a.protocol) return a;
-    throw this.refusal(res, a);
   }
 }

@@ -25,7 +25,7 @@ export abstract class Liveness extends Reading {
   protected watch() {
     const { active } = this;
     if (!active || active == this.poller) return;
-    const due = () => active.heard + active.heartbeat * 1000 + Math.max(3 * this.http.rtt, 2000) - this.env.now();
+    const due = () => active.heard + active.heartbeat * 1000 + Math.max(3 * this.http.roundTrip, 2000) - this.env.now();
     this.timers.set("watch", Math.max(due(), 10), () => {
       if (active != this.active) return;
       if (due() > 0) this.watch();
@@ -50,7 +50,7 @@ export abstract class Liveness extends Reading {
     if (pipe.kind == "websocket") {
       (pipe as Ws).command({ type: "ping" }).catch(none);
       // Over HTTP/2 a browser has one connection for all requests, which may be as dead. A WebSocket makes another one.
-      this.timers.set("race", Math.max(2 * this.http.rtt, 500), () => {
+      this.timers.set("race", Math.max(2 * this.http.roundTrip, 500), () => {
         if (well()) return;
         raced = env.now();
         this.renewIn(0);
@@ -64,14 +64,14 @@ export abstract class Liveness extends Reading {
       error = asError(e);
     }
     // A poll may be faster than a pong.
-    if (polled && !hurry && !well()) await this.timers.pause("grace", Math.max(2 * this.http.rtt, 300) + began - env.now());
+    if (polled && !hurry && !well()) await this.timers.pause("grace", Math.max(2 * this.http.roundTrip, 300) + began - env.now());
     if (this.checking == pipe) this.checking = false;
     if (this.over) return;
     if (pipe != this.active) {
       if (raced && pipe.heard <= began && this.uses("websocket")) this.habits.died(pipe, true, raced);
       return;
     }
-    this.timers.clear("race");
+    this.timers.stop("race");
     if (well()) this.watch();
     else if (error && error.final) this.fail(error);
     else this.lose(pipe, why, polled);
@@ -109,7 +109,7 @@ export abstract class Liveness extends Reading {
   // Publishes
 
   send(list: string) {
-    if ((this.framed = this.uses("websocket"))) return (this.active as Ws).text('{"type":"publish","messages":' + list + "}");
+    if ((this.framed = this.uses("websocket"))) return (this.active as Ws).sendText('{"type":"publish","messages":' + list + "}");
     return this.active || !this.rooms.size ? this.http.json("/publish", "", list) : undefined;
   }
 
@@ -129,7 +129,7 @@ export abstract class Liveness extends Reading {
     if (!room || p.offset == null) return;
     this.newest = p;
     if (this.timers.has("check")) return;
-    this.timers.set("check", (this.env.now() - this.http.hedged < 1000 ? 300 : 1000) + 2 * this.http.rtt, () => {
+    this.timers.set("check", (this.env.now() - this.http.hedged < 1000 ? 300 : 1000) + 2 * this.http.roundTrip, () => {
       if (!room.passed(p)) this.check("a message is missing", undefined, true);
       else if (p != this.newest) this.acknowledged(this.newest!);
     });

@@ -16,8 +16,7 @@ export class Memory {
 
   private load() {
     try {
-      const kept = parse(this.env.storage!.getItem(this.key));
-      if (typeof kept == "object") this.kept = kept || this.kept;
+      this.kept = Object.assign({}, parse(this.env.storage!.getItem(this.key)) || this.kept);
     } catch (e) {}
   }
 

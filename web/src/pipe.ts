@@ -13,7 +13,7 @@ export interface Pipe {
   /** What is remembered of it: "websocket", "poll", "sse0", "sse1", ... */
   readonly name: string;
   /** Clock readings: when it began to work, and when it last said something. */
-  since: number;
+  worksSince: number;
   heard: number;
   /** Seconds between heartbeats, as hello said. */
   heartbeat: number;
@@ -38,7 +38,7 @@ export interface Owner {
 
 /** What WebSockets and streams have in common: a connection that begins with hello. */
 export class Line<O extends Owner = Owner> implements Pipe {
-  since: number;
+  worksSince: number;
   heard: number;
   heartbeat = 15;
   readonly broken = new Set<string>();
@@ -54,7 +54,7 @@ export class Line<O extends Owner = Owner> implements Pipe {
   constructor(protected owner: O, protected http: Http, readonly kind: Transport, readonly name: string = kind) {
     this.timers = new Timers(http.env);
     this.verdict = new Promise((done) => (this.judge = done));
-    this.since = this.heard = http.env.now();
+    this.worksSince = this.heard = http.env.now();
   }
 
   /** Reads an envelope. What is not Culvert's ends the line. */
@@ -68,14 +68,14 @@ export class Line<O extends Owner = Owner> implements Pipe {
     }
     if (hello) {
       this.open = true;
-      this.since = this.heard;
+      this.worksSince = this.heard;
       if (m.heartbeat >= 1) this.heartbeat = m.heartbeat;
     }
     return m;
   }
 
   protected good() {
-    this.timers.clear("limit");
+    this.timers.stop("limit");
     this.judge("good");
     this.owner.proven(this);
   }

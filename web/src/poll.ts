@@ -24,11 +24,11 @@ export class Poller extends Line<Polled & Owner> {
   running?: boolean;
 
   /** Seconds of the next wait. */
-  private wait = 5;
+  private nextWait = 5;
   private life = 0;
   /** Polls in a row that came back soon with nothing new. */
   private idle = 0;
-  private abort?: AbortController;
+  private abort = new AbortController();
 
   constructor(owner: Polled & Owner, http: Http, private habits: Habits) {
     super(owner, http, "poll");
@@ -44,7 +44,7 @@ export class Poller extends Line<Polled & Owner> {
     this.running = false;
     this.life++;
     super.close();
-    if (this.abort) this.abort.abort();
+    this.abort.abort();
   }
 
   /** The rooms are others now. */
@@ -60,9 +60,9 @@ export class Poller extends Line<Polled & Owner> {
     let failed = 0;
     /** A wait that was cut after so many milliseconds, if the network is not to blame. */
     let cut = 0;
-    this.since = env.now();
+    this.worksSince = env.now();
     for (;;) {
-      const wait = now || this.owner.unplaced() ? 0 : Math.min(this.wait, this.habits.get("wait") || longestWait);
+      const wait = now || this.owner.unplaced() ? 0 : Math.min(this.nextWait, this.habits.get("wait") || longestWait);
       const began = env.now();
       let fresh = false;
       let error: CulvertError | undefined;
@@ -88,7 +88,7 @@ export class Poller extends Line<Polled & Owner> {
         this.heard = env.now();
         failed = 0;
         if (cut) this.habits.set("wait", Math.max(1, Math.floor(cut * 0.0007)));
-        else if (wait && took > wait * 900) this.wait = wait * 2;
+        else if (wait && took > wait * 900) this.nextWait = wait * 2;
         cut = 0;
         // Connections that are dead are found out by requests that are answered at once.
         now = this.http.hedged > began;

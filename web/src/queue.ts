@@ -94,7 +94,7 @@ export class Queue {
         ask(insistence);
         if (this.sender.unanswered(() => this.flight != batch)) this.next();
       });
-    ask(patience + 2 * this.http.rtt + size / 50);
+    ask(patience + 2 * this.http.roundTrip + size / 50);
     answer.then(
       (a) => this.answered(batch, a.results),
       (e) => this.failed(batch, e),
@@ -115,8 +115,8 @@ export class Queue {
         return item.ok(r);
       }
       const e = told(r.error, { status: r.status, final: afterStatus(r.status) == "never" });
-      if (e && e.final) this.refuse(item, e);
-      else again = e || foreign();
+      if (e.final) this.refuse(item, e);
+      else again = e;
     });
     this.most = Math.min(2 * this.most, batchMessages);
     this.next(again);
@@ -133,7 +133,7 @@ export class Queue {
 
   private next(again?: CulvertError) {
     this.flight = undefined;
-    this.timers.clear("unanswered");
+    this.timers.stop("unanswered");
     this.attempt = again ? this.attempt + 1 : 0;
     if (again && again.retryAfter !== 0) {
       // The first repeat is for an answer that got lost, and comes soon.

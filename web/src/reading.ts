@@ -26,7 +26,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
   readonly env: Env;
   readonly http: Http;
   readonly habits: Habits;
-  readonly queue: Queue;
+  readonly outbox: Queue;
   readonly rooms = new Map<string, Room>();
   readonly id: string;
 
@@ -35,7 +35,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
   /** The WebSocket that is being tried. */
   protected ws?: Ws;
   /** The stream that is being tried. */
-  protected sse?: Stream;
+  protected flow?: Stream;
   protected poller: Poller;
   protected timers: Timers;
 
@@ -52,7 +52,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     this.timers = new Timers(env);
     this.habits = new Habits(env, "culvert " + this.http.base);
     this.poller = new Poller(this, this.http, this.habits);
-    this.queue = new Queue(this, this.http, options.queue || {});
+    this.outbox = new Queue(this, this.http, options.queue || {});
   }
 
   // What is done elsewhere.
@@ -96,7 +96,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     this.rooms.delete(name);
     this.left++;
     room.end(error);
-    for (const pipe of [this.ws, this.sse, this.active]) {
+    for (const pipe of [this.ws, this.flow, this.active]) {
       if (!pipe || pipe == this.poller) continue;
       // What it still brings is not for who comes to this name next.
       pipe.broken.add(name);
@@ -138,35 +138,36 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
   }
 
   publish(room: string, data: unknown, o?: api.PublishOptions) {
-    return this.queue.add(room, data, o);
+    return this.outbox.add(room, data, o);
   }
 
   // What there is to read
 
   /** Parameters of a read: rooms that start alike, and no more than fit into a URL where that matters. */
   target(limit = Infinity): { rooms: string; query: string } {
-    const rooms: Room[] = [];
+    const names: string[] = [];
+    const cursors: string[] = [];
     let start: api.RoomOptions | undefined;
+    let presence;
     let size = 0;
-    this.rooms.forEach((room) => {
-      const { name, cursor, options } = room;
+    this.rooms.forEach(({ name, cursor, options }) => {
       size += name.length + (cursor || "").length + 2;
-      if (rooms.length && size > limit) return;
-      if (!cursor) {
+      if (names.length && size > limit) return;
+      if (cursor) cursors.push(cursor);
+      else {
         start = start || options;
         if (start.last != options.last || start.from != options.from) return;
       }
-      rooms.push(room);
+      names.push(name);
+      if (options.presence) presence = 1;
     });
     const { last, from } = start || ({} as api.RoomOptions);
-    const cursor = rooms.map((room) => room.cursor).filter((c) => c).join() || null;
-    const presence = rooms.some((room) => room.options.presence) ? 1 : null;
     const heartbeat = this.habits.get("heartbeat") || null;
-    return { rooms: rooms.map((room) => room.name).join(), query: params({ client: this.id, cursor, last, from, presence, heartbeat }) };
+    return { rooms: names.join(), query: params({ client: this.id, cursor: cursors.join() || null, last, from, presence, heartbeat }) };
   }
 
   unplaced() {
-    return Array.from(this.rooms.values()).some((room) => !room.place);
+    return [...this.rooms.values()].some((room) => !room.place);
   }
 
   async pollOnce(wait = 0, abort?: AbortController, stale: () => unknown = none): Promise<boolean> {
@@ -177,8 +178,8 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     const post = this.post || rooms.length + text.length > urlLimit;
     let a: any;
     try {
-      a = await this.http.json("/rooms/" + rooms + "/poll", post ? "" : text, post ? text : undefined, (wait ? wait * 1000 : 5000) + this.http.patience, abort, wait);
-      if (!Array.isArray(a.messages) || typeof a.cursor != "string") throw foreign();
+      a = await this.http.json("/rooms/" + rooms + "/poll", post ? "" : text, post ? text : undefined, wait, abort);
+      if (!a.messages || !a.cursor) throw foreign();
     } catch (x) {
       const e = asError(x);
       if (e.final && this.refused(e, left != this.left)) return true;
@@ -190,7 +191,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     let fresh = false;
     for (const m of a.messages) fresh = this.take(m, this.poller) || fresh;
     fresh = this.stand(a.cursor, this.poller) || fresh;
-    if (a.bye) throw told(a.bye, { retryAfter: a.bye.after_ms }) || foreign();
+    if (a.bye) throw told(a.bye, { retryAfter: a.bye.after_ms });
     return fresh;
   }
 
@@ -200,7 +201,7 @@ export abstract class Reading extends Emitter implements Owner, Polled, Rooms, S
     const { type } = m;
     if (type == "bye") {
       from.close();
-      this.ended(from, told(m, { retryAfter: m.after_ms }) || foreign(), true, m.reconnect);
+      this.ended(from, told(m, { retryAfter: m.after_ms }), true, m.reconnect);
     } else if (type == "hello" || type == "heartbeat") {
       this.stand(m.cursor, from);
       if (from == this.ws) this.join(this.ws);

@@ -17,7 +17,7 @@ export const enum Took {
 /** Whom a room asks. */
 export interface Rooms {
   readonly http: Http;
-  readonly queue: Queue;
+  readonly outbox: Queue;
   leave(room: Room): void;
 }
 
@@ -89,7 +89,7 @@ export class Room extends Emitter implements api.Room {
   }
 
   publish(data: unknown, o?: api.PublishOptions) {
-    return this.owner.queue.add(this.name, data, o);
+    return this.owner.outbox.add(this.name, data, o);
   }
 
   history(o: api.HistoryOptions = {}): Promise<api.HistoryPage> {
@@ -117,7 +117,7 @@ export class Room extends Emitter implements api.Room {
 
   [Symbol.asyncIterator](): AsyncIterator<any, undefined> {
     const pile: any[] = [];
-    let error = this.closed ? this.fault : this.owner.queue.stopped;
+    let error = this.closed ? this.fault : this.owner.outbox.stopped;
     let over = this.closed || !!error;
     let done: () => void;
     let more: Promise<void>;

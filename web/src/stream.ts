@@ -46,7 +46,7 @@ export class Stream extends Line {
         const lines = text.split("\n");
         rest = lines.pop()!;
         // An event's data is one line, and says everything.
-        for (const line of lines) if (!this.over && line.slice(0, 5) == "data:") this.event(line.slice(5), text.endsWith(line + "\n\n"));
+        for (const line of lines) if (!this.over && line.slice(0, 5) == "data:") this.take(line.slice(5), text.endsWith(line + "\n\n"));
       }
       this.fail("the stream ended");
     } catch (e) {
@@ -55,11 +55,11 @@ export class Stream extends Line {
   }
 
   private limit(more: number) {
-    this.timers.set("limit", Math.max(1000, more + 2 * this.http.rtt), () => this.fail("held", "timeout"));
+    this.timers.set("limit", Math.max(1000, more + 2 * this.http.roundTrip), () => this.fail("held", "timeout"));
   }
 
   /** isLast: nothing came together with it that is behind it. */
-  private event(text: string, isLast: boolean) {
+  private take(text: string, isLast: boolean) {
     const m = this.parse(text);
     if (!m) return;
     if (m.type == "hello") {
@@ -68,7 +68,7 @@ export class Stream extends Line {
     }
     this.owner.receive(m, this);
     if (m.type == "heartbeat" && !this.judged && !this.over) {
-      const late = this.heard - this.since - (m.time - this.began!);
+      const late = this.heard - this.worksSince - (m.time - this.began!);
       // Where kilobytes are gathered, others may have pushed it out in time; but then it comes amid them.
       if (Math.abs(late) > (apart * 2) / 3 || !isLast) return this.fail("batched", "timeout");
       this.judged = true;

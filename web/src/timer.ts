@@ -9,7 +9,7 @@ export class Timers {
   constructor(private env: Env) {}
 
   set(name: string, ms: number, fn: () => void, cleared = none) {
-    this.clear(name);
+    this.stop(name);
     const id = this.env.setTimeout(() => {
       this.all.delete(name);
       fn();
@@ -29,7 +29,7 @@ export class Timers {
     return this.all.has(name);
   }
 
-  clear(...names: string[]) {
+  stop(...names: string[]) {
     for (const name of names) {
       const stop = this.all.get(name);
       this.all.delete(name);
@@ -38,7 +38,7 @@ export class Timers {
   }
 
   clearAll() {
-    this.clear(...this.all.keys());
+    this.stop(...this.all.keys());
   }
 }
 

@@ -1,4 +1,4 @@
-import { CulvertError, foreign, none, told } from "./errors";
+import { CulvertError, none, told } from "./errors";
 import type { Http } from "./http";
 import { Envelope, Line, Owner } from "./pipe";
 
@@ -78,11 +78,11 @@ export class Ws extends Line {
    * together are told without a turn in between: what must be done before the next one is for `heard`.
    */
   command(fields: object, heard?: (reply: any) => void): Promise<any> {
-    return this.text(JSON.stringify(fields), heard);
+    return this.sendText(JSON.stringify(fields), heard);
   }
 
   /** Like command, for what is JSON already. */
-  text(json: string, heard: (reply: any) => void = none): Promise<any> {
+  sendText(json: string, heard: (reply: any) => void = none): Promise<any> {
     return new Promise((ok, no) => {
       if (this.over) return no(gone("closed"));
       this.waiting.set(++this.refs, { ok: (reply) => ok((heard(reply), reply)), no, size: json.length });
@@ -99,7 +99,7 @@ export class Ws extends Line {
     if (!asked) return;
     this.waiting.delete(r.ref);
     if (r.ok) asked.ok(r);
-    else asked.no(said(r.error) || foreign());
+    else asked.no(said(r.error));
   }
 
   private closed(code: number, reason?: string) {
@@ -117,15 +117,12 @@ export class Ws extends Line {
   close(error?: CulvertError) {
     if (this.over) return;
     super.close(error);
-    const { socket } = this;
-    if (socket) {
-      try {
-        socket.close(1000);
-        // In Node a peer that does not answer would be waited for.
-        if (socket.terminate) this.http.env.setTimeout(() => socket.terminate(), 500);
-      } catch (e) {}
-    }
-    const { refusal } = this;
+    const { socket, refusal } = this;
+    try {
+      socket.close(1000);
+      // In Node a peer that does not answer would be waited for.
+      if (socket.terminate) this.http.env.setTimeout(() => socket.terminate(), 500);
+    } catch (e) {} // There may be none yet.
     // What is too large goes no other way; the proof's size did pass.
     const large = refusal && refusal.code == "frame_too_large";
     this.waiting.forEach((w) => w.no(large && w.size > proofSize ? refusal! : gone(error ? error.message : "closed")));

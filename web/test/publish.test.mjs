@@ -323,3 +323,15 @@ test("a path that holds /publish does no harm to a stream", async () => {
   assert.equal(w.acks.length, 30);
   whole(w, 30);
 });
+
+test("a message of 700 KB on a line that takes 14 s for it", async () => {
+  const w = start({ options: { queue: { bytes: 1e7 } }, setUp: ({ network, server }) => {
+    Object.assign(network, { ws: "refuse", stream: () => "held" });
+    network.plain = (r) => (r.size > 1000 ? "slow" : null);
+    server.slow = 14e3;
+  } });
+  await w.ready();
+  w.publish("x".repeat(700e3));
+  await w.clock.run(20e3);
+  assert.deepEqual([w.acks.length, w.errors.length], [1, 0]);
+});
