@@ -27,6 +27,13 @@ export class Http {
   private due = 0;
   /** Authorization is for our own origin, where it needs no preflight, until something on the way removes it. */
   private inURL: boolean;
+  /**
+   * Browsers keep connections for requests with credentials, and others for those without. Which our requests have by
+   * default depends on whose page it is; this is the other mode, whose connections may live where those are dead.
+   */
+  private otherMode: RequestCredentials;
+  /** The last answer came in the other mode. */
+  private other = false;
 
   constructor(readonly env: Env, private options: Options, url: string) {
     let u: URL | undefined;
@@ -38,6 +45,7 @@ export class Http {
     if (!u || !/^http/.test(u.protocol)) throw refusal("bad_url");
     this.base = u.origin + u.pathname.replace(/\/+$/, "");
     this.inURL = !!pageOrigin && pageOrigin != u.origin;
+    this.otherMode = this.inURL ? "include" : "omit";
   }
 
   /** How long an answer may take beyond what it has to. */
@@ -81,19 +89,22 @@ export class Http {
   }
 
   /** Sends a request; POST if there is a body. The answer has not been looked at. */
-  async send(path: string, query: string, body: string | undefined, accept: string, signal: AbortSignal, again?: boolean): Promise<Response> {
+  async send(path: string, query: string, body: string | undefined, accept: string, signal: AbortSignal, other = this.other, again = other != this.other): Promise<Response> {
     const known = this.token();
     const token = await known;
     const headers: { [name: string]: string } = { Accept: accept };
     if (token && !this.inURL) headers.Authorization = "Bearer " + token;
+    const init: RequestInit = { method: body == null ? "GET" : "POST", headers, body, signal };
+    // Only then: a fetch of the page's may have a default of its own.
+    if (other) init.credentials = this.otherMode;
     // A text that is never the same keeps caches and collapsing proxies off.
     const own = { n: unique(this.env).slice(0, 9), token: this.inURL ? token : null };
-    const res = await this.env.fetch(this.base + path + "?" + query + "&" + params(own), { method: body == null ? "GET" : "POST", headers, body, signal });
+    const res = await this.env.fetch(this.base + path + "?" + query + "&" + params(own), init);
     if (res.status != 401 || again || typeof this.options.token != "function") return res;
     // Another token, which somebody else may have asked for already.
     if (this.known == known) this.known = undefined;
     this.inURL = true;
-    return this.send(path, query, body, accept, signal, true);
+    return this.send(path, query, body, accept, signal, other, true);
   }
 
   /** What an answer means that is no success, or not Culvert's; `a` is its content. */
@@ -107,7 +118,8 @@ export class Http {
   /**
    * Sends a request and gives the JSON of its answer, or throws a CulvertError. A request that is not answered soon is
    * sent again beside the first, unless it is meant to wait (seconds): the connection that the browser took may be dead, and
-   * only another request makes it take another one. No request of ours does harm twice.
+   * only another request makes it take another one. Over HTTP/2, where one carries all requests, only a request in the
+   * other mode does; a page's next requests go in the mode that was answered. No request of ours does harm twice.
    */
   async json(path: string, query: string, body?: string, wait = 0, abort = new AbortController()): Promise<any> {
     const { env, flying } = this;
@@ -121,20 +133,27 @@ export class Http {
         let open = 0;
         const send = async (n: number) => {
           const began = env.now();
+          const other = this.other != (n == 3 && !!pageOrigin);
+          let ours: unknown;
           open++;
           if (!wait && n < 4) timers.set("again", soon, () => send(n + 1));
           try {
-            const res = await this.send(path, query, body, "application/json", signal);
+            const res = await this.send(path, query, body, "application/json", signal, other);
             const a = await content(res);
-            if (!res.ok || !a.protocol) throw this.refusal(res, a);
+            ours = a.protocol;
+            if (!res.ok || !ours) throw this.refusal(res, a);
             const now = env.now();
+            this.other = other;
             if (n > 1) this.hedged = now;
             if (!wait && size < 1000) this.measured(now - began);
             ok(a);
           } catch (e) {
             const error = asError(e);
+            // Something between may want cookies, or none; of a copy in the mode that is not in use that says nothing.
+            const lost = !ours && other != this.other;
+            if (!ours && !lost && !signal.aborted) this.other = false;
             // Another copy may have more luck; but where the server has spoken there is nothing to hope for.
-            if (!--open || error.final || error.retryAfter) no(error);
+            if (!--open || error.final || (error.retryAfter && !lost)) no(error);
           }
         };
         timers.set("late", (wait ? wait * 1000 : 7000) + size / 50 + this.patience, () => no(new CulvertError("timeout", "no answer in time")));

@@ -49,7 +49,7 @@ export abstract class Liveness extends Reading {
     let raced = 0;
     if (pipe.kind == "websocket") {
       (pipe as Ws).command({ type: "ping" }).catch(none);
-      // Over HTTP/2 a browser has one connection for all requests, which may be as dead. A WebSocket makes another one.
+      // Over HTTP/2 the connection for all requests may be as dead. A WebSocket makes another one.
       this.timers.set("race", Math.max(2 * this.http.roundTrip, 500), () => {
         if (well()) return;
         raced = env.now();

@@ -57,7 +57,7 @@ export class Network {
     const method = init.method || "GET";
     const body = init.body;
     const accept = (init.headers || {}).Accept;
-    const request = { at: clock.now(), text: method + " " + u.pathname, method, path: u.pathname, query: u.searchParams, accept, size: (body || "").length };
+    const request = { at: clock.now(), text: method + " " + u.pathname, method, path: u.pathname, query: u.searchParams, accept, credentials: init.credentials, size: (body || "").length };
     this.log.push(request);
     const gone = [];
     const aborted = new Promise((_, no) => {
