@@ -35,7 +35,7 @@ where it does not.`,
 			s.String(&d.o.Proxy, "proxy", "URL", "", "HTTP proxy to go through, such as http://name:password@host:port (default: as HTTP_PROXY and its like say)", checkProxy).Secret()
 			s.Bool(&d.json, "json", "print the report as JSON, and nothing else")
 			s.Duration(&d.o.Idle, "idle", 20*time.Second, time.Second, 10*time.Minute, "how long connections are left alone")
-			s.Duration(&d.o.Wait, "wait", 55*time.Second, time.Second, 55*time.Second, "how long a poll waits, and a stream is watched")
+			s.Seconds(&d.o.Wait, "wait", 55*time.Second, time.Second, 55*time.Second, "how long a poll waits, and a stream is watched")
 			s.Duration(&d.o.Patience, "patience", 5*time.Second, 100*time.Millisecond, time.Minute, "how long an answer may take that should come at once")
 			return d.run
 		},

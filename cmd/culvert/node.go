@@ -3,7 +3,6 @@ package main
 import (
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/transport"
@@ -97,7 +96,7 @@ func (o *serveOptions) readingLimits() read.Limits {
 		Rooms:  o.maxRoomsPerConn,
 		Cursor: max(32<<10, perRoom*o.maxRoomsPerConn),
 		Body:   max(64<<10, 2*perRoom*o.maxRoomsPerConn),
-		Wait:   o.pollWait.Truncate(time.Second),
+		Wait:   o.pollWait,
 	}
 }
 

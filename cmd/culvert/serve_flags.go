@@ -94,14 +94,14 @@ func (o *serveOptions) declare(s *settings.Set) {
 	s.Int(&o.maxRoomsPerConn, "max-rooms-per-connection", 100, 1, 1000, "rooms that one connection reads")
 
 	s.Group("Delivery")
-	s.Duration(&o.heartbeat, "heartbeat", 15*time.Second, time.Second, time.Minute, "silence after which a connection hears a heartbeat")
+	s.Seconds(&o.heartbeat, "heartbeat", 15*time.Second, time.Second, time.Minute, "silence after which a connection hears a heartbeat")
 	s.Duration(&o.writeTimeout, "write-timeout", 30*time.Second, time.Second, 10*time.Minute,
 		"how long a reader may take nothing before its connection is closed; it may resume")
 	s.Size(&o.sendBuffer, "send-buffer", 32<<10, 4<<10, 64<<20,
 		"bytes that the system may hold for a connection whose reader has stalled")
 	s.Size(&o.compressFrom, "compress-from", 0, 0, 64<<20,
 		"compress WebSocket messages of this size or more, once for all clients that offer permessage-deflate, such as 512; 0 compresses none")
-	s.Duration(&o.pollWait, "poll-wait", read.DefaultWait, time.Second, read.MaxWait, "how long a poll waits that does not say, in whole seconds")
+	s.Seconds(&o.pollWait, "poll-wait", read.DefaultWait, time.Second, read.MaxWait, "how long a poll waits that does not say")
 	s.Strings(&o.barePaths, "bare-path", "PATH",
 		"serve a bare WebSocket here as well, for pages that know nothing of Culvert, such as /ws/chat/{room}/", checkBarePath)
 	s.String(&o.bareHeartbeat, "bare-heartbeat", "TEXT", "",

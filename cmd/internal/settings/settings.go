@@ -32,7 +32,8 @@ type Set struct {
 	all     []*Setting
 }
 
-// Setting is one of them. All fields but texts are set when it is declared.
+// Setting is one of them. All fields but texts and given are set when it is
+// declared.
 type Setting struct {
 	name, group, arg, usage string
 	shown                   string // the default as help shows it, "" for none
@@ -40,6 +41,7 @@ type Setting struct {
 	boolean, list, secret   bool
 
 	texts []string // as given by flags
+	given bool     // by a flag or a variable
 }
 
 // New makes the settings of a command, named as in "culvert serve".
@@ -73,6 +75,11 @@ func (x *Setting) NoDefault() *Setting {
 	return x
 }
 
+// Given tells whether a flag or a variable gave the value, once Parse has
+// returned: one that is given without what it belongs to is a mistake, its
+// default is not.
+func (x *Setting) Given() bool { return x.given }
+
 // Env is the environment variable of a flag.
 func Env(name string) string {
 	return "CULVERT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
@@ -104,6 +111,7 @@ func (s *Set) Parse(args, environ []string) ([]string, error) {
 			if err := x.parse(text); err != nil {
 				return nil, x.refuse(source, text, err)
 			}
+			x.given = true
 		}
 	}
 	return rest, nil

@@ -16,6 +16,7 @@ type values struct {
 	count  int
 	size   int64
 	wait   time.Duration
+	beat   time.Duration
 	token  string
 }
 
@@ -31,12 +32,13 @@ func declare() (*Set, *values) {
 	s.Int(&v.count, "count", 7, 1, 100, "a number")
 	s.Size(&v.size, "size", 65536, 1, 1<<20, "a size")
 	s.Duration(&v.wait, "wait", time.Hour, time.Second, 24*time.Hour, "a time")
+	s.Seconds(&v.beat, "beat", 15*time.Second, time.Second, time.Minute, "a time on the wire")
 	s.String(&v.token, "token", "TOKEN", "", "a secret", func(string) error { return errors.New("it is never right") }).Secret()
 	return s, v
 }
 
 func TestParse(t *testing.T) {
-	defaults := values{name: "nobody", format: "text", count: 7, size: 65536, wait: time.Hour}
+	defaults := values{name: "nobody", format: "text", count: 7, size: 65536, wait: time.Hour, beat: 15 * time.Second}
 	with := func(change func(*values)) values {
 		v := defaults
 		change(&v)
@@ -65,6 +67,7 @@ func TestParse(t *testing.T) {
 		{title: "switch off against the environment", args: []string{"--on=false"}, env: []string{"CULVERT_ON=1"}, want: defaults},
 		{title: "sizes", args: []string{"--size=64KB"}, want: with(func(v *values) { v.size = 64000 })},
 		{title: "times", args: []string{"--wait=1m30s"}, want: with(func(v *values) { v.wait = 90 * time.Second })},
+		{title: "whole seconds", args: []string{"--beat=2000ms"}, want: with(func(v *values) { v.beat = 2 * time.Second })},
 		{title: "flags around arguments", args: []string{"a", "--on", "b", "--count", "9", "c"},
 			want: with(func(v *values) { v.on, v.count = true, 9 }), rest: []string{"a", "b", "c"}},
 		{title: "nothing is a flag behind --", args: []string{"a", "--", "--on", "b"}, want: defaults, rest: []string{"a", "--on", "b"}},
@@ -99,6 +102,8 @@ func TestParseRefuses(t *testing.T) {
 		{args: []string{"--size", "99999999999GiB"}, want: `--size: "99999999999GiB" is not allowed`},
 		{args: []string{"--size", "-1"}, want: `--size: "-1" is not allowed`},
 		{args: []string{"--wait", "10"}, want: `--wait: "10" is not allowed: it must be a time from 1s to 24h`},
+		{args: []string{"--beat", "1500ms"}, want: `--beat: "1500ms" is not allowed: it must be a time in whole seconds from 1s to 1m, such as 15s`},
+		{args: []string{"--beat", "2m"}, want: `--beat: "2m" is not allowed: it must be a time in whole seconds from 1s to 1m, such as 15s`},
 		{args: []string{"--format", "xml"}, want: `--format: "xml" is not allowed: it must be text or json`},
 		{args: []string{"--on=maybe"}, want: `--on: "maybe" is not allowed: it must be true or false`},
 		{args: []string{"--token", "hunter2"}, want: `--token: the value is not allowed: it is never right`},
@@ -112,6 +117,24 @@ func TestParseRefuses(t *testing.T) {
 		var mistake *Error
 		if !errors.As(err, &mistake) || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("Parse(%q, %q): %v\nwant %s", tt.args, tt.env, err, tt.want)
+		}
+	}
+}
+
+// A value is given by a flag or a variable, be it the default's; an empty
+// variable gives none.
+func TestGiven(t *testing.T) {
+	for _, tt := range []struct {
+		args, env []string
+		want      bool
+	}{
+		{nil, nil, false}, {[]string{"--n", "3"}, nil, true}, {nil, []string{"CULVERT_N=5"}, true}, {nil, []string{"CULVERT_N=", "N=1"}, false},
+	} {
+		n := 0
+		s := New("prog cmd")
+		x := s.Int(&n, "n", 3, 1, 9, "a number")
+		if _, err := s.Parse(tt.args, tt.env); err != nil || x.Given() != tt.want {
+			t.Errorf("%q, %q: given %v, %v", tt.args, tt.env, x.Given(), err)
 		}
 	}
 }
@@ -132,6 +155,7 @@ func TestHelp(t *testing.T) {
 		"\nOthers:\n  --on",
 		"a size (default 64KiB)",
 		"a time (default 1h)",
+		"a time on the wire, in whole seconds (default 15s)",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("help lacks %q:\n%s", want, b.String())

@@ -102,6 +102,20 @@ func (s *Set) Duration(p *time.Duration, name string, def, low, high time.Durati
 	}})
 }
 
+// Seconds declares a setting that is a time from low to high, in whole seconds:
+// what is sent or counted as such must not be cut short in silence.
+func (s *Set) Seconds(p *time.Duration, name string, def, low, high time.Duration, usage string) *Setting {
+	*p = def
+	return s.add(&Setting{name: name, arg: "TIME", usage: usage + ", in whole seconds", shown: formatDuration(def), parse: func(text string) error {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < low || d > high || d%time.Second != 0 {
+			return fmt.Errorf("it must be a time in whole seconds from %s to %s, such as %s", formatDuration(low), formatDuration(high), formatDuration(def))
+		}
+		*p = d
+		return nil
+	}})
+}
+
 var units = []struct {
 	name  string
 	bytes int64
