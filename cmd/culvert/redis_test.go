@@ -80,7 +80,7 @@ func TestServeOnRedis(t *testing.T) {
 func TestServeWithoutRedis(t *testing.T) {
 	began := time.Now()
 	status, _, errOut := exec(t, "", nil, "--listen", "localhost:0", "--store", "redis://:hunter2@127.0.0.1:1")
-	if status != exitFailed || !strings.HasPrefix(errOut, "culvert serve: redis: cannot use single 127.0.0.1:1/0: ") || strings.Contains(errOut, "hunter2") {
+	if status != exitFailed || !strings.HasPrefix(errOut, "culvert serve: --store: redis: cannot use single 127.0.0.1:1/0: ") || strings.Contains(errOut, "hunter2") {
 		t.Errorf("status %d, err %s", status, errOut)
 	}
 	if took := time.Since(began); took > 30*time.Second {
@@ -96,7 +96,7 @@ func TestRedisLimits(t *testing.T) {
 	} {
 		status, _, errOut := exec(t, "", nil, "--listen", "localhost:0", "--store", "redis://127.0.0.1:1", flag, most[0])
 		want := "culvert serve: " + flag + " is more than " + most[1] + ", which is the most with Redis"
-		if status != exitFailed || !strings.HasPrefix(errOut, want) {
+		if status != exitUsage || !strings.HasPrefix(errOut, want) {
 			t.Errorf("status %d, err %s", status, errOut)
 		}
 	}

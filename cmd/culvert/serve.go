@@ -43,6 +43,9 @@ func (o *serveOptions) run(ctx context.Context, args []string, std stdio) error 
 	if len(args) > 0 {
 		return settings.Errorf("it takes flags only, not %q", args)
 	}
+	if err := o.check(); err != nil {
+		return err
+	}
 	logger := o.logger(std)
 	o.fitConnections(logger, descriptorLimit())
 	listeners, err := o.listenOn(ctx, "--listen", o.listen, o.insecure)
@@ -182,15 +185,12 @@ func (o *serveOptions) connectionTuning(secure bool) conn.Tuning {
 
 // tlsConfig is nil where the server speaks plain HTTP.
 func (o *serveOptions) tlsConfig(logger *slog.Logger) (*tls.Config, error) {
-	switch {
-	case o.tlsCert == "" && o.tlsKey == "":
+	if o.tlsCert == "" {
 		return nil, nil
-	case o.tlsCert == "" || o.tlsKey == "":
-		return nil, settings.Errorf("--tls-cert and --tls-key belong together: one of them is missing")
 	}
 	c, err := server.LoadCertificate(o.tlsCert, o.tlsKey, logger)
 	if err != nil {
-		return nil, fmt.Errorf("--tls-cert: %w", err)
+		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
 	}
 	return c.Config(), nil
 }
@@ -228,14 +228,19 @@ func (o *serveOptions) listenOn(ctx context.Context, flag, address string, insec
 Culvert cannot check who its clients are yet: everybody who reaches it could read and write
 every room. Listen on localhost and let a proxy in front check who comes, or pass --insecure.`, flag, address, server.ErrInsecure)
 	}
-	var bad *server.AddressError
-	if errors.As(err, &bad) {
-		return nil, settings.Errorf("%s: %s", flag, bad)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", flag, err)
+		return nil, listenError(flag, err)
 	}
 	return listeners, nil
+}
+
+// listenError names the flag whose address it is.
+func listenError(flag string, err error) error {
+	var bad *server.AddressError
+	if errors.As(err, &bad) {
+		return settings.Errorf("%s: %s", flag, bad)
+	}
+	return fmt.Errorf("%s: %w", flag, err)
 }
 
 func listensOnLoopback(listeners []net.Listener) bool {
@@ -251,8 +256,11 @@ func listensOnLoopback(listeners []net.Listener) bool {
 // profile shows what passes through memory.
 func (o *serveOptions) serveProfiles(ctx context.Context, logger *slog.Logger) (*server.Server, error) {
 	listeners, err := server.Listen(ctx, o.pprof, false)
+	if errors.Is(err, server.ErrInsecure) {
+		return nil, settings.Errorf("--pprof: %q is refused: %s, and profiles are for this one only. Listen on localhost", o.pprof, server.ErrInsecure)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("--pprof: %w", err)
+		return nil, listenError("--pprof", err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"errors"
 	"math"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/culvertd/culvert/cmd/internal/settings"
-	"github.com/culvertd/culvert/hub"
 	"github.com/culvertd/culvert/store/redis"
 	"github.com/culvertd/culvert/transport/read"
 )
@@ -32,6 +28,8 @@ type serveOptions struct {
 	maxRooms        int
 	dedupeTTL       time.Duration
 	maxKeys         int
+	forRedis        *settings.Setting   // what the memory store has no use for
+	forMemory       []*settings.Setting // what a Redis has none for
 
 	maxMessageBytes int64
 	maxBatch        int
@@ -74,7 +72,7 @@ func (o *serveOptions) declare(s *settings.Set) {
 	s.Group("What it keeps")
 	s.String(&o.store, "store", "STORE", "memory", "where rooms are kept: memory; a Redis or Valkey (redis://[user:password@]host:6379[/db], rediss:// for TLS, "+
 		"redis+sentinel://, redis+cluster://, unix://), which several nodes can share; or miniredis, a Redis inside the program, for development", checkStore).Secret()
-	s.String(&o.redisPrefix, "redis-prefix", "TEXT", redis.DefaultPrefix, "begins every key in Redis, so that services can share one", checkPrefix)
+	o.forRedis = s.String(&o.redisPrefix, "redis-prefix", "TEXT", redis.DefaultPrefix, "begins every key in Redis, so that services can share one", checkPrefix)
 	s.Int(&o.historyMessages, "history-messages", 1000, 1, 1_000_000, "messages kept of one room")
 	s.Size(&o.historyBytes, "history-bytes", 1<<20, 1<<10, 1<<40, "bytes kept of one room")
 	s.Duration(&o.historyAge, "history-age", day, time.Second, 10*365*day, "how long a message is kept")
@@ -82,10 +80,11 @@ func (o *serveOptions) declare(s *settings.Set) {
 		"how long a silent room keeps its place; a cursor older than that meets a gap")
 	s.Size(&o.memory, "memory", 512<<20, 8<<20, 1<<50,
 		"bytes for messages in all: half for the history of all rooms (memory store), half for what is on its way to readers")
-	s.Int(&o.maxRooms, "max-rooms", 1_000_000, 1, math.MaxInt32, "rooms known at a time (memory store)")
+	maxRooms := s.Int(&o.maxRooms, "max-rooms", 1_000_000, 1, math.MaxInt32, "rooms known at a time (memory store)")
 	s.Duration(&o.dedupeTTL, "dedupe-ttl", time.Hour, time.Second, 30*day, "how long an idempotency key is remembered")
-	s.Int(&o.maxKeys, "max-keys", 1_000_000, 1, math.MaxInt32,
+	maxKeys := s.Int(&o.maxKeys, "max-keys", 1_000_000, 1, math.MaxInt32,
 		"idempotency keys at a time, about 176 bytes each; past it a publish with a new key is refused (memory store)")
+	o.forMemory = []*settings.Setting{maxRooms, maxKeys}
 
 	s.Group("What clients may send")
 	s.Size(&o.maxMessageBytes, "max-message-bytes", 64<<10, 1, 64<<20, "bytes of one message")
@@ -115,36 +114,4 @@ func (o *serveOptions) declare(s *settings.Set) {
 		"time within which a shutdown tells its clients to come back, each at a random moment")
 	s.String(&o.nodeID, "node-id", "NAME", "", "name of this node among others; random where none is given", checkNodeID)
 	s.String(&o.pprof, "pprof", "ADDRESS", "", "serve Go's profiles on this loopback address", nil)
-}
-
-func checkOrigin(text string) error {
-	if text == "*" {
-		return nil
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return errors.New("it must be scheme://host or scheme://host:port, without a slash at the end, or *")
-	}
-	return nil
-}
-
-func checkBarePath(text string) error {
-	if !strings.HasPrefix(text, "/") || strings.Count(text, "{room}") != 1 || strings.ContainsAny(text, "?#:*") {
-		return errors.New("it must begin with / and contain {room} once, such as /ws/chat/{room}/")
-	}
-	return nil
-}
-
-func checkPrefix(text string) error {
-	if len(text) > 64 || hub.ValidateRoom(text) != nil {
-		return errors.New("it must be 1-64 characters of a-z A-Z 0-9 . _ ~ : @ -")
-	}
-	return nil
-}
-
-func checkNodeID(text string) error {
-	if hub.ValidateRoom(text) != nil {
-		return errors.New("it must be 1-200 bytes of A-Z a-z 0-9 . _ ~ : @ -")
-	}
-	return nil
 }

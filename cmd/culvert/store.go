@@ -33,11 +33,6 @@ func checkStore(text string) error {
 // openStore opens the store that --store names; name is what logs call it, and
 // has no password in it.
 func openStore(ctx context.Context, o *serveOptions, logger *slog.Logger) (store hub.Store, name string, err error) {
-	if o.store != storeMemory {
-		if err := o.checkRedisLimits(); err != nil {
-			return nil, "", err
-		}
-	}
 	switch o.store {
 	case storeMemory:
 		store, err = memory.New(memory.Options{
@@ -55,42 +50,25 @@ func openStore(ctx context.Context, o *serveOptions, logger *slog.Logger) (store
 	case storeMini:
 		s, err := mini.Open(ctx, "", o.redisOptions(logger))
 		if err != nil {
-			return nil, "", err
+			return nil, "", fmt.Errorf("--store: %w", err)
 		}
 		host, port, _ := strings.Cut(s.Addr, ":")
 		return s, fmt.Sprintf("miniredis, for development only; look at its keys with redis-cli -h %s -p %s", host, port), nil
 	}
 	s, err := redis.Open(ctx, o.redisOptions(logger))
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("--store: %w", err)
 	}
 	warnings, err := s.Check(ctx)
 	if err != nil {
 		s.Close()
-		return nil, "", err
+		return nil, "", fmt.Errorf("--store: %w", err)
 	}
 	for _, w := range warnings {
 		logger.Warn("redis: "+w.Text, "code", w.Code)
 	}
 	address, err := redis.ParseURL(o.store)
 	return s, "redis, " + address.String(), err
-}
-
-// checkRedisLimits names the flags that Redis allows less of than the memory
-// store: redis.Options knows them by other names.
-func (o *serveOptions) checkRedisLimits() error {
-	const format = "%s is more than %v, which is the most with Redis"
-	switch {
-	case o.historyMessages > redis.MaxHistoryCount:
-		return fmt.Errorf(format, "--history-messages", redis.MaxHistoryCount)
-	case o.historyBytes > redis.MaxHistoryBytes:
-		return fmt.Errorf(format, "--history-bytes", "1GiB")
-	case o.historyAge > redis.MaxHistoryAge:
-		return fmt.Errorf(format, "--history-age", "8784h")
-	case o.roomTTL > redis.MaxHeadTTL:
-		return fmt.Errorf(format, "--room-ttl", "17568h")
-	}
-	return nil
 }
 
 func (o *serveOptions) redisOptions(logger *slog.Logger) redis.Options {

@@ -205,7 +205,7 @@ func TestServeTLSRefuses(t *testing.T) {
 	}{
 		{[]string{"--tls-cert", certFile}, exitUsage, "--tls-cert and --tls-key belong together"},
 		{[]string{"--tls-key", keyFile}, exitUsage, "--tls-cert and --tls-key belong together"},
-		{[]string{"--tls-cert", certFile + "x", "--tls-key", keyFile}, exitFailed, "--tls-cert: "},
+		{[]string{"--tls-cert", certFile + "x", "--tls-key", keyFile}, exitFailed, "--tls-cert, --tls-key: "},
 		{[]string{"--tls-cert", keyFile, "--tls-key", keyFile}, exitFailed, "are no certificate and its key"},
 	} {
 		status, _, errOut := exec(t, "", nil, append([]string{"--listen", "localhost:0"}, tt.args...)...)

@@ -80,6 +80,9 @@ func (x *Setting) NoDefault() *Setting {
 // default is not.
 func (x *Setting) Given() bool { return x.given }
 
+// String is the flag.
+func (x *Setting) String() string { return "--" + x.name }
+
 // Env is the environment variable of a flag.
 func Env(name string) string {
 	return "CULVERT_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
@@ -94,7 +97,7 @@ func (s *Set) Parse(args, environ []string) ([]string, error) {
 		return nil, err
 	}
 	for _, x := range s.all {
-		source, texts := "--"+x.name, x.texts
+		source, texts := x.String(), x.texts
 		if len(texts) == 0 {
 			source = Env(x.name)
 			if text := lookup(environ, source); text != "" {
