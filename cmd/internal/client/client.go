@@ -5,6 +5,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,6 +47,15 @@ func New(base string) *Client {
 	return &Client{base: base, http: &http.Client{Transport: transport}}
 }
 
+// String is the server's address without a password, for people.
+func (c *Client) String() string {
+	u, err := url.Parse(c.base)
+	if err != nil {
+		return c.base
+	}
+	return u.Redacted()
+}
+
 // answerPatience is how long an attempt waits for the head of an answer.
 const answerPatience = 10 * time.Second
 
@@ -81,8 +91,11 @@ func (e *Error) Error() string {
 	if e.Allowed != "" {
 		text += "; allowed: " + e.Allowed
 	}
-	if e.Status == 0 {
+	switch {
+	case e.Status == 0:
 		return fmt.Sprintf("%s (%s)", text, e.Code)
+	case e.Code == "": // not Culvert's
+		return fmt.Sprintf("%s (HTTP %d)", text, e.Status)
 	}
 	return fmt.Sprintf("%s (%s, HTTP %d)", text, e.Code, e.Status)
 }
@@ -93,7 +106,7 @@ func (e *Error) Error() string {
 func temporary(err error) (after time.Duration, ok bool) {
 	var e *Error
 	if !errors.As(err, &e) {
-		return 0, !errors.Is(err, errForeign)
+		return 0, !errors.Is(err, errForeign) && !errors.Is(err, http.ErrSchemeMismatch)
 	}
 	return time.Duration(e.After) * time.Millisecond, e.Temporary
 }
@@ -120,15 +133,27 @@ func readError(resp *http.Response) error {
 		told.Error.Status, told.Error.Temporary = resp.StatusCode, temporaryStatus(resp.StatusCode)
 		return told.Error
 	}
-	// A proxy or another program answered. What it says may pass as well.
-	if temporaryStatus(resp.StatusCode) {
-		e := &Error{Status: resp.StatusCode, Temporary: true, Code: "no code", Message: http.StatusText(resp.StatusCode)}
+	// A proxy or another program answered. What it says may pass as well, unless
+	// it does not know what was asked for.
+	status := resp.StatusCode
+	if temporaryStatus(status) && status != http.StatusNotImplemented && status != http.StatusHTTPVersionNotSupported {
+		e := &Error{Status: status, Temporary: true, Message: cmp.Or(http.StatusText(status), "an answer without words")}
 		if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 			e.After = int64(min(s, 60)) * 1000
 		}
 		return e
 	}
-	return fmt.Errorf("%w (HTTP %d)", errForeign, resp.StatusCode)
+	if text := strings.TrimSpace(string(body)); oneLine(text) {
+		return fmt.Errorf("%w (HTTP %d: %s)", errForeign, status, text)
+	}
+	return fmt.Errorf("%w (HTTP %d)", errForeign, status)
+}
+
+// oneLine tells whether text can be shown as it is: a line of words, as a
+// server of HTTPS has for a client of plain HTTP, and no page.
+func oneLine(text string) bool {
+	return text != "" && len(text) <= 120 && !strings.ContainsAny(text, "<>{}") &&
+		!strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // The back-off between attempts: full jitter under a bound that doubles.

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -113,6 +114,26 @@ func TestPublishRepeats(t *testing.T) {
 	})
 }
 
+// TestSchemeMismatch: a server that speaks no TLS does not learn it by waiting.
+func TestSchemeMismatch(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	c := New("https" + strings.TrimPrefix(server.URL, "http"))
+	defer c.Close()
+	c.Report = func(err error, _ time.Duration) { t.Errorf("%v is repeated", err) }
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := c.Publish(ctx, Publish{Room: "lobby", Data: []byte("hi"), Key: "k"}); !errors.Is(err, http.ErrSchemeMismatch) {
+		t.Error(err)
+	}
+}
+
+func TestNameHasNoPassword(t *testing.T) {
+	if got := New("http://ann:hunter2@localhost:8080/a").String(); got != "http://ann:xxxxx@localhost:8080/a" {
+		t.Error(got)
+	}
+}
+
 func TestPublishGivesUp(t *testing.T) {
 	for _, tt := range []struct {
 		status int
@@ -123,7 +144,10 @@ func TestPublishGivesUp(t *testing.T) {
 		{http.StatusBadRequest, `{"protocol":1,"error":{"code":"bad_room","message":"no","allowed":"letters"}}`, "no; allowed: letters (bad_room, HTTP 400)"},
 		{http.StatusForbidden, `{"error":{"code":"forbidden","message":"a gateway's"}}`, "what answers there is not Culvert (HTTP 403)"},
 		{http.StatusNotFound, "<html>", "what answers there is not Culvert (HTTP 404)"},
+		{http.StatusNotImplemented, "<html>", "what answers there is not Culvert (HTTP 501)"},
+		{http.StatusBadRequest, "Client sent an HTTP request to an HTTPS server.\n", "what answers there is not Culvert (HTTP 400: Client sent an HTTP request to an HTTPS server.)"},
 		{http.StatusOK, "<html>", "what answers there is not Culvert"},
+		{http.StatusBadGateway, "<html>", "Bad Gateway (HTTP 502)"},
 		{http.StatusServiceUnavailable, `{"protocol":1,"error":{"code":"draining","message":"shutting down"}}`, "shutting down (draining, HTTP 503)"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
