@@ -28,7 +28,8 @@ message is published once.`,
 		examples: `
   culvert pub lobby '{"text":"hello"}'
   date | culvert pub lobby
-  culvert pub lobby hello --key order-17 --url https://culvert.example.org`,
+  culvert pub lobby hello --key order-17 --url https://culvert.example.org
+  culvert pub lobby -- -5      # behind -- nothing is a flag`,
 		declare: func(s *settings.Set) func(context.Context, []string, stdio) error {
 			p := new(pub)
 			s.Group("Flags")
@@ -77,11 +78,8 @@ func (p *pub) run(ctx context.Context, args []string, std stdio) error {
 		data = []byte(args[1])
 	} else {
 		var err error
-		if data, err = io.ReadAll(io.LimitReader(std.in, maxStdin+1)); err != nil {
+		if data, err = readMessage(ctx, std.in); err != nil {
 			return fmt.Errorf("reading the message: %w", err)
-		}
-		if int64(len(data)) > maxStdin {
-			return fmt.Errorf("the message is longer than %s", settings.FormatSize(maxStdin))
 		}
 	}
 	if p.key == "" {
@@ -94,14 +92,39 @@ func (p *pub) run(ctx context.Context, args []string, std stdio) error {
 	c := client.New(base)
 	defer c.Close()
 	c.Report = func(err error, wait time.Duration) {
-		fmt.Fprintf(std.err, "culvert pub: %s; trying again in %s\n", err, wait.Round(10*time.Millisecond))
+		fmt.Fprintf(std.err, "culvert pub: %s: %s; trying again in %s\n", c, err, wait.Round(10*time.Millisecond))
 	}
 	limited, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	answer, err := c.Publish(limited, client.Publish{Room: args[0], Data: data, Key: p.key, Ephemeral: p.ephemeral})
 	if err != nil {
-		return fmt.Errorf("%s: %w", base, err)
+		return fmt.Errorf("%s: %w", c, err)
 	}
 	_, err = fmt.Fprintf(std.out, "%s\n", answer)
 	return err
+}
+
+var errInterrupted = errors.New("interrupted before its end")
+
+// readMessage reads all of the input, which may come from a person, or never
+// end: an interrupt is not to wait for that.
+func readMessage(ctx context.Context, in io.Reader) ([]byte, error) {
+	type read struct {
+		data []byte
+		err  error
+	}
+	done := make(chan read, 1)
+	go func() {
+		data, err := io.ReadAll(io.LimitReader(in, maxStdin+1))
+		done <- read{data, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err == nil && int64(len(r.data)) > maxStdin {
+			r.err = fmt.Errorf("it is longer than %s", settings.FormatSize(maxStdin))
+		}
+		return r.data, r.err
+	case <-ctx.Done():
+		return nil, errInterrupted
+	}
 }

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -60,6 +63,12 @@ func TestUsage(t *testing.T) {
 		{args: []string{"sub", ".."}, want: `culvert sub: "..": bad room name`},
 		{args: []string{"sub", "a", "--cursor", "x"}, want: "culvert sub: --cursor: bad cursor"},
 		{args: []string{"sub", "a", "--last", "1001"}, want: `culvert sub: --last: "1001" is not allowed: it must be a number from 0 to 1000`},
+		{args: []string{"sub", "a", "--last", "2", "--from", "start"}, want: "culvert sub: --last and --from both say where to start: give one of them\n"},
+		{args: []string{"sub", "a", "--from", "now"}, environ: []string{"CULVERT_LAST=2"}, want: "culvert sub: --last and --from both say where to start: give one of them\n"},
+		{args: []string{"sub", "a", "--cursor", "a=0", "--last", "2"}, want: "culvert sub: --cursor and --last both say where to start: give one of them\n"},
+		{args: []string{"sub", "a", "--cursor", "0", "--from", "start"}, want: "culvert sub: --cursor and --from both say where to start: give one of them\n"},
+		{args: []string{"sub", "a", "--cursor", "b=0"}, want: "culvert sub: --cursor names none of the rooms that are to be read\n"},
+		{args: []string{"sub", "a", "--presence"}, want: "culvert sub: --presence needs --format envelope"},
 		{args: []string{"doctor"}, want: "culvert doctor: it takes the address of a server, such as http://localhost:8080"},
 		{args: []string{"doctor", "ftp://a"}, want: "culvert doctor: \"ftp://a\": it must be the address of a server"},
 		{args: []string{"doctor", "a", "--proxy", "socks5://ann:hunter2@b"}, want: "culvert doctor: --proxy: the value is not allowed: it must be http://host:port"},
@@ -181,6 +190,28 @@ func TestPubWithoutServer(t *testing.T) {
 	status, out, errOut := exec(t, "", nil, "pub", "lobby", "hi", "--url", "http://127.0.0.1:1", "--timeout", "300ms")
 	if status != exitFailed || out != "" || !strings.Contains(errOut, "culvert pub: http://127.0.0.1:1: ") || !strings.Contains(errOut, "connection refused") {
 		t.Errorf("status %d, out %q, err\n%s", status, out, errOut)
+	}
+}
+
+// An interrupt does not wait for the end of an input that has none.
+func TestPubInterruptedWhileItReads(t *testing.T) {
+	in, _ := io.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errOut bytes.Buffer
+	if status := run(ctx, []string{"pub", "lobby"}, nil, in, &out, &errOut); status != exitFailed || errOut.String() != "culvert pub: reading the message: interrupted before its end\n" {
+		t.Errorf("status %d, err %q", status, errOut.String())
+	}
+	in.Close()
+}
+
+// What a server says to sub is told with its address.
+func TestSubOfSomethingElse(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	status, _, errOut := exec(t, "", nil, "sub", "lobby", "--url", server.URL)
+	if status != exitFailed || errOut != "culvert sub: "+server.URL+": what answers there is not Culvert (HTTP 404: 404 page not found)\n" {
+		t.Errorf("status %d, err %q", status, errOut)
 	}
 }
 

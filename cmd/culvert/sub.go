@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/culvertd/culvert/cmd/internal/client"
@@ -32,8 +33,8 @@ one goes on from there.`,
 			declareURL(s, &r.url)
 			s.Group("Where to start (default: with what comes)")
 			s.String(&r.read.Cursor, "cursor", "CURSOR", "", "go on after this place", nil)
-			s.Int(&r.read.Last, "last", -1, 0, 1000, "start with the newest N messages").NoDefault()
-			s.Choice(&r.from, "from", "now", []string{"now", "start"}, "start: with the oldest message still there")
+			r.last = s.Int(&r.read.Last, "last", -1, 0, 1000, "start with the newest N messages").NoDefault()
+			r.whence = s.Choice(&r.from, "from", "now", []string{"now", "start"}, "start: with the oldest message still there")
 			s.Group("What to print, and when to end")
 			s.Choice(&r.format, "format", "data", []string{"data", "envelope"}, "what a line holds: the message's data, or all that is known of it")
 			s.Bool(&r.read.Presence, "presence", "also print who joins and leaves (with --format envelope)")
@@ -47,21 +48,52 @@ type sub struct {
 	url, from, format string
 	count             int
 	read              client.Read
+	last, whence      *settings.Setting // --last and --from
 }
 
-func (r *sub) run(ctx context.Context, args []string, std stdio) error {
-	if len(args) == 0 {
+// check refuses what cannot be read as asked. Two places to start from exclude
+// each other: the server would follow one of them and say nothing of the other.
+func (r *sub) check(rooms []string) error {
+	if len(rooms) == 0 {
 		return settings.Errorf("it takes at least one room")
 	}
-	for _, room := range args {
+	for _, room := range rooms {
 		if err := hub.ValidateRoom(room); err != nil {
 			return settings.Errorf("%q: %s", room, err)
 		}
 	}
-	if r.read.Cursor != "" {
-		if _, err := hub.ParseCursor(r.read.Cursor, args); err != nil {
-			return settings.Errorf("--cursor: %s", err)
+	if r.last.Given() && r.whence.Given() {
+		return settings.Errorf("%s and %s both say where to start: give one of them", r.last, r.whence)
+	}
+	if r.read.Presence && r.format != "envelope" {
+		return settings.Errorf("--presence needs --format envelope: among data nobody could tell it from a message")
+	}
+	if r.read.Cursor == "" {
+		return nil
+	}
+	cursor, err := hub.ParseCursor(r.read.Cursor, rooms)
+	if err != nil {
+		return settings.Errorf("--cursor: %s", err)
+	}
+	named := make(map[string]bool)
+	for _, place := range cursor {
+		named[place.Room] = true
+	}
+	lacks := slices.ContainsFunc(rooms, func(room string) bool { return !named[room] })
+	for _, x := range []*settings.Setting{r.last, r.whence} {
+		if x.Given() && !lacks { // what the cursor lacks starts from there
+			return settings.Errorf("--cursor and %s both say where to start: give one of them", x)
 		}
+	}
+	if len(cursor) == 0 {
+		return settings.Errorf("--cursor names none of the rooms that are to be read")
+	}
+	return nil
+}
+
+func (r *sub) run(ctx context.Context, args []string, std stdio) error {
+	if err := r.check(args); err != nil {
+		return err
 	}
 	base, err := client.ParseURL(r.url)
 	if err != nil {
@@ -70,14 +102,15 @@ func (r *sub) run(ctx context.Context, args []string, std stdio) error {
 	c := client.New(base)
 	defer c.Close()
 	c.Report = func(err error, wait time.Duration) {
-		fmt.Fprintf(std.err, "culvert sub: %s: %s; trying again in %s\n", base, err, wait.Round(10*time.Millisecond))
+		fmt.Fprintf(std.err, "culvert sub: %s: %s; trying again in %s\n", c, err, wait.Round(10*time.Millisecond))
 	}
 	r.read.Rooms, r.read.Oldest = args, r.from == "start"
 	reader := c.NewReader(r.read)
 	printed := 0
+	var broken error // the output
 	err = reader.Run(ctx, func(e *client.Envelope) error {
-		if err := r.print(e, std); err != nil {
-			return err
+		if broken = r.print(e, std); broken != nil {
+			return broken
 		}
 		if e.Type == "message" {
 			printed++
@@ -93,7 +126,10 @@ func (r *sub) run(ctx context.Context, args []string, std stdio) error {
 	if errors.Is(err, client.ErrStop) || ctx.Err() != nil {
 		return nil
 	}
-	return err
+	if broken != nil {
+		return broken
+	}
+	return fmt.Errorf("%s: %w", c, err)
 }
 
 // print prints one line, with a single write. What is not a message has no
