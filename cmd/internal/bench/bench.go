@@ -2,11 +2,9 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -108,34 +106,4 @@ func (c *course) stopServer() {
 	if c.server != nil {
 		c.server.stop()
 	}
-}
-
-// write writes the result where it is wanted.
-func (o *options) write(r *report.Result, out io.Writer) error {
-	var err error
-	if o.json != "-" {
-		err = r.WriteTable(out)
-	}
-	if o.json != "" {
-		text, e := json.MarshalIndent(r, "", "  ")
-		text = append(text, '\n')
-		if e == nil && o.json == "-" {
-			_, e = out.Write(text)
-		} else if e == nil {
-			e = os.WriteFile(o.json, text, 0o644)
-		}
-		err = errors.Join(err, e)
-	}
-	if o.html != "" {
-		err = errors.Join(err, writeFile(o.html, r.WritePage))
-	}
-	return err
-}
-
-func writeFile(name string, write func(io.Writer) error) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(write(f), f.Close())
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -224,6 +225,36 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// The page can take the table's place; a run that is refused leaves the files
+// of the one before.
+func TestPageOnStandardOutput(t *testing.T) {
+	old := filepath.Join(t.TempDir(), "r.html")
+	if err := os.WriteFile(old, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+		ok   bool
+	}{
+		{[]string{"--html", "-", "--url", serve(t), "--subscribers", "2", "--messages", "2", "--settle", "0", "--warm-up", "0", "--quiet"}, "<!doctype html>", true},
+		{[]string{"--html", old, "--heap-profile", "/no/such/file"}, "", false},
+	} {
+		s := settings.New("culvert bench")
+		execute := bench.Declare(s, "test")
+		if _, err := s.Parse(tt.args, nil); err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		if err := execute(t.Context(), nil, &out, io.Discard); (err == nil) != tt.ok || !strings.HasPrefix(out.String(), tt.want) {
+			t.Errorf("%q: %v, %.100q", tt.args, err, out.String())
+		}
+	}
+	if text, err := os.ReadFile(old); err != nil || string(text) != "old" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
 // A run that breaks off says so wherever it says something.
 func TestInterrupted(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "r.html")
@@ -301,6 +332,32 @@ func TestSettingsThatDoNotGoTogether(t *testing.T) {
 		if !errors.As(err, &usage) {
 			t.Errorf("%s: %v, want a usage error", args, err)
 		}
+	}
+	for args, want := range map[string]string{
+		"--storm 5 --subscribers 0":                   "--storm of 0 subscribers is nobody: it needs more --subscribers",
+		"--stalled 1% --subscribers 5":                "--stalled 1% of 5 subscribers is nobody: it needs more --subscribers",
+		"--churn 5 --subscribers 1":                   "--churn, which takes a tenth, of 1 subscribers is nobody: it needs more --subscribers",
+		"--stalled 10% --duration 0":                  "--stalled is for the measurement, of which --duration 0 leaves nothing",
+		"--profile x --duration 0":                    "--profile is for the measurement, of which --duration 0 leaves nothing",
+		"--until answered":                            "--until is for --outstanding, and says when the next message may go out",
+		"--rate 0":                                    "--rate 0 publishes nothing; --duration 0 measures connections alone",
+		"--side-rate 5":                               "--side-subscribers and --side-rate are for --side-rooms, and there are none",
+		"--messages 5 --duration 5s":                  "--messages and --duration both say how long is measured: give one of them",
+		"--url localhost:1 --html /no/such/page.html": "--html: open /no/such/page.html: no such file or directory",
+		"--url localhost:1 --html -":                  "--json and --html cannot both have the standard output",
+		"--profile /no/such/file":                     "--profile: open /no/such/file: no such file or directory",
+		"--json " + os.TempDir():                      "--json: " + os.TempDir() + " is a folder",
+		"--profile a/b --heap-profile ./a/b":          "--profile: open a/b: no such file or directory",
+		"--html new --heap-profile ./new":             "--html and --heap-profile are the same file, ./new",
+	} {
+		_, err := run(t, strings.Fields(args)...)
+		var usage *settings.Error
+		if !errors.As(err, &usage) || err.Error() != want {
+			t.Errorf("%s: %v, want %s", args, err, want)
+		}
+	}
+	if _, err := os.Stat("new"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what is only to be looked at was made: %v", err)
 	}
 	_, err := run(t, "--url", "http://localhost:1", "--command", " ")
 	var usage *settings.Error

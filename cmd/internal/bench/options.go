@@ -83,11 +83,19 @@ type options struct {
 	json, html               string
 	quiet                    bool
 	target                   *url.URL // of --url, or of the server that was started
+
+	given givenSettings
+}
+
+// givenSettings are those of which it matters whether they were given.
+type givenSettings struct {
+	rate, until, duration, messages *settings.Setting
+	sideSubs, sideRate              *settings.Setting
 }
 
 func (o *options) declare(s *settings.Set) {
 	s.Group("Which server")
-	s.String(&o.url, "url", "URL", "", "the server to measure; without it one is started", checkURL)
+	s.String(&o.url, "url", "URL", "", "the server to measure, such as http://localhost:8080; without it one is started", checkURL)
 	s.Int(&o.pid, "pid", 0, 1, 1<<30, "process whose CPU and memory are the server's, where it runs on this machine already").NoDefault()
 	s.String(&o.command, "command", "COMMAND", "", "start this program as the server, reachable at --url (words apart by spaces)", nil)
 	s.String(&o.serveFlags, "serve-flags", "FLAGS", "", "more flags for the server that is started, apart by spaces", nil)
@@ -110,9 +118,9 @@ func (o *options) declare(s *settings.Set) {
 	number(s, &o.churn, "churn", 0, 100_000, "subscribers a second that leave and come back from their cursor, of a tenth of them")
 
 	s.Group("Messages")
-	number(s, &o.rate, "rate", 0, 1_000_000, "messages published a second, over all rooms (default 4, unless --outstanding is given)")
+	o.given.rate = number(s, &o.rate, "rate", 0, 1_000_000, "messages published a second, over all rooms (default 4, unless --outstanding is given)")
 	s.Int(&o.outstanding, "outstanding", 0, 1, 100_000, "so many messages at a time are on their way: at most with --rate, at all times without").NoDefault()
-	s.Choice(&o.until, "until", untilDelivered, []string{untilDelivered, untilAnswered},
+	o.given.until = s.Choice(&o.until, "until", untilDelivered, []string{untilDelivered, untilAnswered},
 		"with --outstanding: when a message's place is given to the next")
 	s.Int(&o.size, "size", 128, minSize, 60_000, "bytes of a message's data")
 	s.Int(&o.batch, "batch", 1, 1, 1000, "messages in one publish request")
@@ -123,20 +131,20 @@ func (o *options) declare(s *settings.Set) {
 
 	s.Group("Side rooms, whose latency is reported apart")
 	s.Int(&o.sideRooms, "side-rooms", 0, 0, 10_000, "small rooms beside the others")
-	s.Int(&o.sideSubs, "side-subscribers", 2, 1, 100, "subscribers of each, by WebSocket")
-	number(s, &o.sideRate, "side-rate", 20, 100_000, "messages published a second over all of them")
+	o.given.sideSubs = s.Int(&o.sideSubs, "side-subscribers", 2, 1, 100, "subscribers of each, by WebSocket")
+	o.given.sideRate = number(s, &o.sideRate, "side-rate", 20, 100_000, "messages published a second over all of them")
 
 	s.Group("Course")
 	s.Duration(&o.settle, "settle", time.Second, 0, time.Hour, "silence before idle memory is taken")
 	s.Duration(&o.warmUp, "warm-up", time.Second, 0, time.Hour, "traffic before the measurement")
-	s.Duration(&o.duration, "duration", 5*time.Second, 0, 24*time.Hour, "how long is measured; 0 stops after idle memory")
-	s.Int(&o.messages, "messages", 0, 1, 100_000_000, "measure so many messages instead of a time").NoDefault()
+	o.given.duration = s.Duration(&o.duration, "duration", 5*time.Second, 0, 24*time.Hour, "how long is measured; 0 stops after idle memory")
+	o.given.messages = s.Int(&o.messages, "messages", 0, 1, 100_000_000, "measure so many messages instead of a time").NoDefault()
 	s.Int(&o.storm, "storm", 0, 1, 1000, "at the end, all subscribers leave, miss so many messages each, and come back at once").NoDefault()
 	s.Duration(&o.patience, "patience", 30*time.Second, time.Second, time.Hour, "how long nothing may happen before the run fails")
 
 	s.Group("Output")
 	s.String(&o.json, "json", "FILE", "", "write the result as JSON; - is the standard output, in place of the table", nil)
-	s.String(&o.html, "html", "FILE", "", "write the result as one self-contained page", nil)
+	s.String(&o.html, "html", "FILE", "", "write the result as one self-contained page; - is the standard output, in place of the table", nil)
 	s.String(&o.profile, "profile", "FILE", "", "write a CPU profile of the started server during the measurement", nil)
 	s.String(&o.heap, "heap-profile", "FILE", "", "write a heap profile of the started server while all are connected", nil)
 	s.Bool(&o.quiet, "quiet", "show no progress")
@@ -155,7 +163,7 @@ func percent(s *settings.Set, p *float64, name, usage string) {
 }
 
 // number declares a number that need not be whole.
-func number(s *settings.Set, p *float64, name string, def, high float64, usage string) {
+func number(s *settings.Set, p *float64, name string, def, high float64, usage string) *settings.Setting {
 	*p = def
 	shown := fmt.Sprint(def)
 	if def == 0 {
@@ -172,6 +180,7 @@ func number(s *settings.Set, p *float64, name string, def, high float64, usage s
 	if def == 0 {
 		x.NoDefault()
 	}
+	return x
 }
 
 func parseNumber(text string) (float64, error) {
@@ -183,7 +192,7 @@ func parseNumber(text string) (float64, error) {
 }
 
 func checkURL(text string) error {
-	u, err := url.Parse(text)
+	u, err := parseURL(text)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		return errors.New("it must be http://host or https://host, with a port where it is not the usual one")
@@ -191,6 +200,14 @@ func checkURL(text string) error {
 		return errors.New("it must have no query, fragment and user")
 	}
 	return nil
+}
+
+// parseURL reads --url; a text without a scheme means http, as everywhere.
+func parseURL(text string) (*url.URL, error) {
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	return url.Parse(strings.TrimSuffix(text, "/"))
 }
 
 func checkHeader(text string) error {
@@ -203,58 +220,6 @@ func checkHeader(text string) error {
 
 // usualRate is that of a run that says nothing.
 const usualRate = 4
-
-// complete fills in what depends on other settings and refuses what does not go
-// together.
-func (o *options) complete() error {
-	switch {
-	case o.command != "" && strings.TrimSpace(o.command) == "":
-		return settings.Errorf("--command names no program")
-	case o.command != "" && o.url == "":
-		return settings.Errorf("--command needs the --url at which the program will be reached")
-	case o.url != "" && o.command == "" && o.serverCore >= 0:
-		return settings.Errorf("--server-core is for a server that the bench starts")
-	case o.url != "" && (o.profile != "" || o.heap != ""):
-		return settings.Errorf("--profile and --heap-profile are for a server that the bench starts by itself")
-	case o.url != "" && o.serveFlags != "":
-		return settings.Errorf("--serve-flags is for a server that the bench starts by itself")
-	case o.insecureTLS && o.url != "" && !strings.HasPrefix(o.url, "https://"):
-		return settings.Errorf("--insecure-tls is for an https:// server")
-	case o.compress && (o.transport != transportWS && o.transport != transportMixed):
-		return settings.Errorf("--compress is for --transport ws or mixed: other transports are compressed by proxies, if at all")
-	case o.url == "" && o.pid != 0:
-		return settings.Errorf("--pid is for a server that runs already, at --url")
-	case o.subscribers == 0 && o.until == untilDelivered && o.outstanding > 0:
-		return settings.Errorf("without --subscribers nothing is delivered: --outstanding needs --until answered")
-	case o.peer == peerNchan && (o.transport == transportNDJSON || o.transport == transportMixed || o.batch > 1 || o.keys || o.publish == publishWS):
-		return settings.Errorf("of Nchan the bench knows ws, sse and poll, and plain publishes one at a time")
-	case o.peer == peerNchan && (o.storm > 0 || o.churn > 0):
-		return settings.Errorf("--storm and --churn need cursors, which Nchan's WebSocket has not")
-	case o.batch > 1 && o.publish == publishWS:
-		return settings.Errorf("--batch is for --publish http")
-	case o.batch > 1 && (o.outstanding == 0 || o.rate > 0):
-		return settings.Errorf("--batch needs --outstanding, in requests, and has no --rate")
-	case o.spread && (o.batch < 2 || o.rooms < o.batch):
-		return settings.Errorf("--spread needs a --batch, and as many --rooms at least")
-	case o.storm > 0 && o.storm*o.rooms > 1_000_000:
-		return settings.Errorf("--storm in %d rooms is more than a million messages", o.rooms)
-	}
-	if o.rate == 0 && o.outstanding == 0 {
-		o.rate = usualRate
-	}
-	if o.publishers == 0 {
-		if o.publishers = min(max(o.outstanding, 8), 64); o.publish == publishWS {
-			o.publishers = 1
-		}
-	}
-	if o.url != "" {
-		var err error
-		if o.target, err = url.Parse(strings.TrimSuffix(o.url, "/")); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // setting is the run in one line.
 func (o *options) setting() string {

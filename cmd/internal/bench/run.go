@@ -102,14 +102,8 @@ func (r *run) populate() {
 		}
 		r.subscribe(r.main[i%len(r.main)], transport)
 	}
-	stalled := int(r.o.stalled*float64(r.o.subscribers) + 0.5)
-	for i := range stalled {
-		r.subs[i*r.o.subscribers/stalled].stalls = true
-	}
-	if r.o.churn > 0 {
-		for i := 1; i < r.o.subscribers; i += 10 {
-			r.subs[i].churns = !r.subs[i].stalls
-		}
+	for i, s := range r.subs {
+		s.stalls, s.churns = r.o.role(i)
 	}
 	for _, side := range r.side {
 		for range r.o.sideSubs {
