@@ -158,14 +158,78 @@ func TestPID(t *testing.T) {
 
 // What a publish was answered with is one line of the table.
 func TestRefusedPublishes(t *testing.T) {
-	url := serve(t)
-	r, err := run(t, "--url", url, "--subscribers", "1", "--messages", "4", "--header", "Content-Encoding: gzip")
-	if !errors.Is(err, bench.ErrFaults) || len(r.Errors) == 0 || r.Checks.Unanswered == 0 {
+	same := func(_, _ int, event string) []string { return []string{event} }
+	server := httptest.NewServer(&faulty{change: same, full: 3, subs: map[string][]chan string{}, next: map[string]int{}})
+	defer server.Close()
+	defer server.CloseClientConnections()
+	r, err := run(t, "--url", server.URL, "--transport", "sse", "--subscribers", "1", "--messages", "4", "--outstanding", "1", "--publishers", "1")
+	if !errors.Is(err, bench.ErrFaults) || r.Checks.Unanswered != 2 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	for _, e := range r.Errors {
-		if strings.ContainsAny(e.Text, "\r\n") {
-			t.Errorf("%q", e.Text)
+	const want = "publish: answered with status 503: there is no more room (keys_full)"
+	if len(r.Errors) != 1 || r.Errors[0].Text != want || r.Errors[0].Count != 2 {
+		t.Errorf("%+v, want %s", r.Errors, want)
+	}
+}
+
+// A server that does not take the first message takes none: the run ends there.
+func TestRefusedFirstPublish(t *testing.T) {
+	_, err := run(t, "--url", serve(t), "--subscribers", "1", "--header", "Content-Encoding: gzip")
+	const want = "the first message was not taken: publish: answered with status 415: the body is compressed; allowed: no Content-Encoding, or identity (unsupported_encoding)"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// Why a subscriber is refused is said in the server's words, however it reads.
+func TestRefusedSubscribers(t *testing.T) {
+	const body = `{"error":{"code":"too_many_connections","message":"no more may come","allowed":"5"}}`
+	const told = ": no more may come; allowed: 5 (too_many_connections)"
+	for _, tt := range []struct {
+		title  string
+		status int
+		write  func(w http.ResponseWriter)
+		want   string
+	}{
+		{"in full", 503, func(w http.ResponseWriter) { io.WriteString(w, body) }, "refused: answered with status 503" + told},
+		{"for good", 403, func(w http.ResponseWriter) { io.WriteString(w, body) }, "refused: answered with status 403" + told},
+		{"in pieces", 503, func(w http.ResponseWriter) {
+			io.WriteString(w, body[:20])
+			w.(http.Flusher).Flush()
+			time.Sleep(10 * time.Millisecond)
+			io.WriteString(w, body[20:])
+		}, "refused: answered with status 503" + told},
+		{"to its half", 503, func(w http.ResponseWriter) {
+			io.WriteString(w, body[:20])
+			w.(http.Flusher).Flush()
+			time.Sleep(10 * time.Millisecond)
+			panic(http.ErrAbortHandler)
+		}, "refused: answered with status 503 ("},
+		{"in words", 502, func(w http.ResponseWriter) { io.WriteString(w, "no backend\n") }, "refused: answered with status 502: no backend"},
+		{"as a page", 502, func(w http.ResponseWriter) { io.WriteString(w, "<h1>no backend</h1>") }, "refused: answered with status 502 ("},
+	} {
+		for _, transport := range []string{"ws", "sse", "poll"} {
+			if tt.title == "to its half" && transport == "poll" {
+				continue // of a poll nothing is known before all of it is
+			}
+			t.Run(tt.title+" "+transport, func(t *testing.T) {
+				t.Parallel()
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Method == http.MethodPost {
+						w.WriteHeader(http.StatusCreated)
+						io.WriteString(w, `{"offset":1}`)
+						return
+					}
+					w.WriteHeader(tt.status)
+					tt.write(w)
+				}))
+				defer server.Close()
+				defer server.CloseClientConnections()
+				_, err := run(t, "--url", server.URL, "--transport", transport, "--subscribers", "1", "--patience", "1s")
+				if err == nil || !strings.Contains(err.Error(), transport+": "+tt.want) {
+					t.Errorf("%v, want %s", err, tt.want)
+				}
+			})
 		}
 	}
 }

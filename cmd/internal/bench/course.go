@@ -77,6 +77,9 @@ func (c *course) baseline() error {
 		if err := c.until("the first message is published", c.quiet); err != nil {
 			return err
 		}
+		if c.checks.Unanswered > 0 { // so would be all that follow
+			return fmt.Errorf("the first message was not taken: %s", c.faults.top(1)[0].Text)
+		}
 	}
 	if err := c.during("settling", min(c.o.settle, 500*time.Millisecond)); err != nil {
 		return err

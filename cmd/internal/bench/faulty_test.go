@@ -20,6 +20,7 @@ import (
 type faulty struct {
 	change func(subscriber, offset int, event string) []string
 	twice  int // offset of a message that is published again a moment later
+	full   int // offset from which on nothing is taken any more
 
 	mu   sync.Mutex
 	subs map[string][]chan string // guarded by mu, by room
@@ -35,6 +36,11 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	data, _ := io.ReadAll(r.Body)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.full != 0 && f.next[room]+1 >= f.full {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		io.WriteString(w, "{\"error\":{\"code\":\"keys_full\",\n\"message\":\"there is no more room\"}}\r\n")
+		return
+	}
 	offset := f.publish(room, data)
 	w.WriteHeader(http.StatusCreated)
 	fmt.Fprintf(w, `{"room":%q,"offset":%d}`, room, offset)

@@ -203,7 +203,7 @@ func (p *publisher) feed(b []byte) error {
 			return err
 		}
 		if h.Status != 101 {
-			return fmt.Errorf("%s: status %d", errStatus, h.Status)
+			return fmt.Errorf("%w: %w", errStatus, answeredWith(h.Status, p.head[n:]))
 		}
 		b, p.head = p.head[n:], nil
 		p.free(window)
@@ -229,7 +229,11 @@ func (p *publisher) Frame(op byte, payload []byte) error {
 		if len(p.sent) == 0 || string(e.Ref) != strconv.FormatUint(p.sent[0].first, 10) {
 			return errors.New("the reply to another command")
 		}
-		p.settle(len(e.Error) == 0, e.Offset, e.Error)
+		var err error
+		if len(e.Error) > 0 {
+			err = toldError(e.Error)
+		}
+		p.settle(e.Offset, err)
 	}
 	return nil
 }
@@ -239,16 +243,18 @@ func (p *publisher) Answer(h *parse.Head, body []byte) error {
 	if len(p.sent) == 0 {
 		return errors.New("an answer without a request")
 	}
-	ok := h.Status >= 200 && h.Status < 300
 	var e parse.Envelope
+	var refused error
 	switch {
-	case !ok, p.run.o.peer == peerNchan:
+	case h.Status < 200 || h.Status >= 300:
+		refused = answeredWith(h.Status, body)
+	case p.run.o.peer == peerNchan:
 	case p.sent[0].n > 1:
 		if err := e.Parse(body); err != nil {
 			return err
 		}
 		if n := bytes.Count(e.Results, []byte(`"status":201`)); n != p.sent[0].n {
-			ok = false
+			refused = fmt.Errorf("%d of a batch of %d: %.200s", n, p.sent[0].n, bytes.TrimSpace(body))
 		}
 		e.Offset = 0
 	default:
@@ -256,31 +262,32 @@ func (p *publisher) Answer(h *parse.Head, body []byte) error {
 			return err
 		}
 	}
-	p.settle(ok, e.Offset, body)
+	p.settle(e.Offset, refused)
 	if h.Close {
 		return errEnded
 	}
 	return nil
 }
 
-// settle closes the account of the oldest request.
-func (p *publisher) settle(ok bool, offset uint64, body []byte) {
+// settle closes the account of the oldest request; refused is why nothing was
+// published, or nil.
+func (p *publisher) settle(offset uint64, refused error) {
 	r := p.run
 	p.used = r.now()
 	s := p.sent[0]
 	if p.sent = p.sent[1:]; len(p.sent) == 0 {
 		p.sent = nil
 	}
-	if !ok {
+	if refused != nil {
 		r.checks.Unanswered += int64(s.n)
-		r.faults.add(fmt.Errorf("publish: %.200s", bytes.TrimSpace(body)))
+		r.faults.add(fmt.Errorf("publish: %w", refused))
 	}
 	if rec := r.ledger.get(s.first); rec.measured && !rec.room.side {
 		r.publishing.Record(r.now() - s.at)
 	}
 	for i := range uint64(s.n) {
 		rec := r.ledger.get(s.first + i)
-		r.answered(rec, ok)
+		r.answered(rec, refused == nil)
 		if offset != 0 {
 			if rec.offset != 0 && rec.offset != offset {
 				r.checks.Different++

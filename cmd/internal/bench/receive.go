@@ -17,7 +17,11 @@ func (s *subscriber) Frame(op byte, payload []byte) error {
 		s.conn.Write(parse.AppendFrame(nil, parse.OpPong, payload))
 	case parse.OpClose:
 		if len(payload) >= 2 {
-			return fmt.Errorf("%w: close code %d", errEnded, int(payload[0])<<8|int(payload[1]))
+			err := fmt.Errorf("%w: close code %d", errEnded, int(payload[0])<<8|int(payload[1]))
+			if len(payload) > 2 {
+				err = fmt.Errorf("%w: %s", err, payload[2:])
+			}
+			return err
 		}
 		return errEnded
 	}
@@ -48,13 +52,16 @@ func (s *subscriber) Line(p []byte) error {
 	return s.payload(p)
 }
 
-// Answer implements parse.AnswerSink: polls.
+// Answer implements parse.AnswerSink: polls, and refusals of the others.
 func (s *subscriber) Answer(h *parse.Head, body []byte) error {
+	if s.refusal != 0 {
+		return s.refused(h.Status, body)
+	}
 	if s.run.o.peer == peerNchan {
 		return s.nchanAnswer(h, body)
 	}
 	if h.Status != 200 {
-		return s.refused(h)
+		return s.refused(h.Status, body)
 	}
 	cursor, err := parse.Poll(body, s.payload)
 	if err != nil {
@@ -84,7 +91,7 @@ func (s *subscriber) nchanAnswer(h *parse.Head, body []byte) error {
 		}
 	case 304, 408: // the wait is over
 	default:
-		return s.refused(h)
+		return s.refused(h.Status, body)
 	}
 	if len(h.ETag) > 0 {
 		s.etag, s.modified = string(h.ETag), string(h.LastModified)
@@ -141,7 +148,7 @@ func (s *subscriber) payload(p []byte) error {
 	case len(e.Code) > 0:
 		return fmt.Errorf("%w: %s", errEnded, e.Code)
 	case len(e.Error) > 0:
-		return fmt.Errorf("%w: %s", errStatus, e.Error)
+		return toldError(e.Error)
 	}
 	return nil
 }

@@ -31,6 +31,7 @@ type subscriber struct {
 	// of the connection
 	headRead bool
 	head     []byte // as far as it has come
+	refusal  int    // status of an answer that refuses, and whose body tells why
 	chunked  bool
 	chunks   parse.Chunked
 	frames   parse.Frames
@@ -77,7 +78,7 @@ func (s *subscriber) dial() {
 		o.ReceiveBuffer = receiveBuffer
 	}
 	s.state, s.since = stateDialing, s.run.now()
-	s.headRead, s.head, s.chunked = false, nil, false
+	s.headRead, s.head, s.refusal, s.chunked = false, nil, 0, false
 	s.chunks, s.frames, s.events, s.lines, s.answers = parse.Chunked{}, parse.Frames{}, parse.Events{}, parse.Lines{}, parse.Answers{}
 	s.polls = 0
 	s.conn = s.run.loop.Dial(s, o)
@@ -175,7 +176,7 @@ func (s *subscriber) Data(p []byte) {
 }
 
 func (s *subscriber) feed(p []byte) error {
-	if s.transport == transportPoll {
+	if s.transport == transportPoll || s.refusal != 0 {
 		return s.answers.Feed(p, s)
 	}
 	if !s.headRead {
@@ -184,9 +185,16 @@ func (s *subscriber) feed(p []byte) error {
 		if n == 0 || err != nil {
 			return err
 		}
+		whole := s.head
 		p, s.head = s.head[n:], nil
 		if err := s.answered(&h); err != nil {
 			return err
+		}
+		if s.refusal != 0 {
+			if h.Length < 0 && !h.Chunked {
+				return s.refused(h.Status, p) // a body without an end is not waited for
+			}
+			return s.answers.Feed(whole, s)
 		}
 	}
 	switch {
@@ -215,7 +223,8 @@ func (s *subscriber) answered(h *parse.Head) error {
 	}
 	switch {
 	case h.Status != want:
-		return s.refused(h)
+		s.refusal = h.Status
+		return nil
 	case s.transport == transportWS && string(h.Accept) != wsAccept:
 		return errAccept
 	}
@@ -234,10 +243,10 @@ func (s *subscriber) answered(h *parse.Head) error {
 
 // refused is an answer of another status than wanted. One that would be the
 // same for every subscriber ends the run.
-func (s *subscriber) refused(h *parse.Head) error {
-	err := fmt.Errorf("%s: %s answered with status %d", errStatus, s.transport, h.Status)
-	if h.Status >= 400 && h.Status < 500 && h.Status != 408 && h.Status != 409 && h.Status != 429 {
-		s.run.fail(err)
+func (s *subscriber) refused(status int, body []byte) error {
+	err := fmt.Errorf("%w: %w", errStatus, answeredWith(status, body))
+	if status >= 400 && status < 500 && status != 408 && status != 409 && status != 429 {
+		s.run.fail(fmt.Errorf("%s: %w", s.transport, err))
 	}
 	return err
 }
@@ -255,7 +264,12 @@ func (s *subscriber) becomeReady() {
 }
 
 // Closed implements netloop.Handler.
-func (s *subscriber) Closed(err error) { s.lost(err) }
+func (s *subscriber) Closed(err error) {
+	if s.refusal != 0 { // before all of its body was there
+		err = s.refused(s.refusal, nil)
+	}
+	s.lost(err)
+}
 
 // Back-off of subscribers that lose their connection.
 const (

@@ -125,13 +125,9 @@ var errForeign = errors.New("what answers there is not Culvert")
 // readError reads the error in an answer.
 func readError(resp *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	var told struct {
-		Protocol int // what others say, in whatever words, has none
-		Error    *Error
-	}
-	if json.Unmarshal(body, &told) == nil && told.Protocol == 1 && told.Error != nil && told.Error.Code != "" {
-		told.Error.Status, told.Error.Temporary = resp.StatusCode, temporaryStatus(resp.StatusCode)
-		return told.Error
+	if e := parseError(body); e != nil {
+		e.Status, e.Temporary = resp.StatusCode, temporaryStatus(resp.StatusCode)
+		return e
 	}
 	// A proxy or another program answered. What it says may pass as well, unless
 	// it does not know what was asked for.
@@ -143,17 +139,42 @@ func readError(resp *http.Response) error {
 		}
 		return e
 	}
-	if text := strings.TrimSpace(string(body)); oneLine(text) {
+	if text := words(body); text != "" {
 		return fmt.Errorf("%w (HTTP %d: %s)", errForeign, status, text)
 	}
 	return fmt.Errorf("%w (HTTP %d)", errForeign, status)
 }
 
-// oneLine tells whether text can be shown as it is: a line of words, as a
-// server of HTTPS has for a client of plain HTTP, and no page.
-func oneLine(text string) bool {
-	return text != "" && len(text) <= 120 && !strings.ContainsAny(text, "<>{}") &&
-		!strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
+// Told is what the body of an answer says why it is no success, in a line: the
+// server's error and its code, or the words of another program; "" where it is
+// a page or nothing.
+func Told(body []byte) string {
+	if e := parseError(body); e != nil {
+		return e.Error()
+	}
+	return words(body)
+}
+
+// parseError returns Culvert's error, or nil.
+func parseError(body []byte) *Error {
+	var told struct {
+		Protocol int // what others say, in whatever words, has none
+		Error    *Error
+	}
+	if json.Unmarshal(body, &told) != nil || told.Protocol != 1 || told.Error == nil || told.Error.Code == "" {
+		return nil
+	}
+	return told.Error
+}
+
+// words returns a body that is a line of text, as a server of HTTPS has for a
+// client of plain HTTP.
+func words(body []byte) string {
+	text := strings.TrimSpace(string(body))
+	if len(text) > 120 || strings.ContainsAny(text, "<>{}") || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return ""
+	}
+	return text
 }
 
 // The back-off between attempts: full jitter under a bound that doubles.
