@@ -61,6 +61,7 @@ func startServer(ctx context.Context, o *options) (*server, error) {
 		args = append(args, "--log-format", "json", "--log-level", "info")
 	}
 	s := &server{cmd: exec.Command(name, args...), over: make(chan struct{})}
+	ownGroup(s.cmd)
 	out, err := s.cmd.StderrPipe()
 	if err != nil {
 		return nil, err
