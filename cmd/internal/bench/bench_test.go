@@ -261,7 +261,7 @@ func TestIdlePublishersDialAgain(t *testing.T) {
 
 func TestOnlyConnections(t *testing.T) {
 	r, err := run(t, "--url", serve(t), "--subscribers", "40", "--transport", "mixed", "--duration", "0")
-	if err != nil || r.Connect.Connections != 40 || r.Traffic.Published != 0 {
+	if err != nil || r.Connect.Connections != 40 || r.Traffic.Published != 0 || r.Setting != "40 subscribers by all transports; no messages" {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -241,6 +241,13 @@ func (o *options) setting() string {
 	if o.churn > 0 {
 		fmt.Fprintf(&b, ", %v a second coming back", o.churn)
 	}
+	if o.duration == 0 && o.messages == 0 {
+		b.WriteString("; no messages")
+		if o.storm > 0 {
+			fmt.Fprintf(&b, " but the %d that each misses in a storm", o.storm)
+		}
+		return b.String()
+	}
 	what := fmt.Sprintf("messages of %d bytes", o.size)
 	if o.batch > 1 {
 		what = fmt.Sprintf("batches of %d %s", o.batch, what)
@@ -260,6 +267,9 @@ func (o *options) setting() string {
 	}
 	if o.sideRooms > 0 {
 		fmt.Fprintf(&b, "; %d side rooms of %d", o.sideRooms, o.sideSubs)
+	}
+	if o.storm > 0 {
+		fmt.Fprintf(&b, "; a storm with %d missed by each", o.storm)
 	}
 	return b.String()
 }

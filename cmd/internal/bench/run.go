@@ -238,5 +238,5 @@ func (f faults) clause() string {
 		return ""
 	}
 	top := f.top(1)[0]
-	return fmt.Sprintf("; most often: %s (%d times)", top.Text, top.Count)
+	return fmt.Sprintf("; most often: %s (%s)", top.Text, report.Times(top.Count))
 }

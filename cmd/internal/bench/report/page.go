@@ -46,13 +46,13 @@ func (r *Result) Verdict() string {
 		bad = append(bad, "The run broke off: "+r.Broken)
 	}
 	if n := c.Lost + c.Repeated + c.Disordered + c.Different; n > 0 {
-		bad = append(bad, Number(float64(n))+" messages did not arrive once and in order")
+		bad = append(bad, count(n, "message", "messages")+" did not arrive once and in order")
 	}
 	if c.Unanswered > 0 {
-		bad = append(bad, Number(float64(c.Unanswered))+" publishes failed")
+		bad = append(bad, count(c.Unanswered, "publish", "publishes")+" failed")
 	}
 	if c.Missing > 0 {
-		bad = append(bad, Number(float64(c.Missing))+" subscribers could not connect, or stay connected")
+		bad = append(bad, count(c.Missing, "subscriber", "subscribers")+" could not connect, or stay connected")
 	}
 	switch {
 	case len(bad) > 0:
@@ -61,6 +61,13 @@ func (r *Result) Verdict() string {
 		return "Everybody was connected; no messages were published"
 	}
 	return "Every message arrived once and in order"
+}
+
+func count(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return Number(float64(n)) + " " + many
 }
 
 // Bad tells whether the verdict is bad.
@@ -81,7 +88,7 @@ func (r *Result) key() []row {
 	if r.CPU != nil && r.Traffic.Delivered > 0 {
 		g.row("server CPU per delivery", "%s", Micros(r.CPU.PerDelivery))
 	}
-	if r.Memory != nil {
+	if m := r.Memory; m != nil && m.Idle-m.Before >= breath {
 		g.row("memory per idle connection", "%s", Bytes(int64(r.Memory.IdleEach)))
 	}
 	return g.Rows

@@ -72,7 +72,7 @@ func sample() *report.Result {
 		CPU:     &report.CPU{ServerSeconds: 0.02, PerDelivery: 10, PerPublish: 1000, KernelPart: 0.9, ServerBusy: 0.01, ClientBusy: 0.02},
 		Latency: h.Summary(), Publish: h.Summary(), Side: h.Summary(),
 		Storm:   &report.Storm{Clients: 100, Missed: 10, Seconds: 0.1, PerClient: 200, Side: h.Summary()},
-		Stalled: &report.Stalled{Count: 1, KernelEach: 60000, UserEach: 1000},
+		Stalled: &report.Stalled{Count: 1, KernelEach: 600_000, UserEach: 1000},
 		Errors:  []report.Fault{{Text: "ws: <ended>", Count: 3}},
 	}
 	for i := range 20 {
@@ -89,10 +89,53 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"100 in 10.0 ms, 10,000/s", "2.9 KB idle", "p50 25.", "server, per delivery    10.0 µs", "0 lost, 0 repeated", "ws: <ended> (3 times)", "58.6 KB in the kernel",
+		"100 in 10.0 ms, 10,000/s", "2.9 KB idle", "p50 25.", "server, per delivery    10.0 µs", "0 lost, 0 repeated", "ws: <ended> (3 times)", "kernel, for each        585.9 KB\n", "server, for each        too little to tell\n",
+		"20.0 ms; 1 % of a core", "this client             2 % of a core",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+}
+
+// What a run was too small or too short to tell is not told as if it were
+// known, and what was not done has no figures.
+func TestTooLittleToTell(t *testing.T) {
+	tiny := sample()
+	tiny.Memory = &report.Memory{Before: 26 << 20, Idle: 26<<20 - 300<<10, After: 26<<20 + 200<<10, IdleEach: -3072, AfterEach: 2048}
+	tiny.CPU = &report.CPU{ServerSeconds: 0.0018, ServerBusy: 0.0018, ClientBusy: 0.0099}
+	tiny.Stalled = &report.Stalled{Count: 4, KernelEach: 0, UserEach: -20}
+	tiny.Errors[0].Count = 1
+	broken := &report.Result{Load: report.Load{Subscribers: 5}, Broken: "no luck"}
+	alone := &report.Result{Traffic: report.Traffic{Seconds: 1, Published: 5, PublishesPerSecond: 5}}
+	much := sample()
+	much.CPU.ServerSeconds = 0.2
+	for _, tt := range []struct {
+		r    *report.Result
+		want []string
+		not  []string
+	}{
+		{tiny, []string{
+			"  per connection          too little to tell\n", "  server, in all          1.80 ms; under 1 % of a core\n", "  this client             under 1 % of a core\n",
+			"  kernel, for each        too little to tell\n", "  server, for each        too little to tell\n", "ws: <ended> (once)\n",
+		}, []string{"-3.0 KB", "in the kernel", " 0 %", "memory per idle connection"}},
+		{broken, []string{"  connected               0 in "}, []string{"Traffic", "published"}},
+		{alone, []string{"  connected               nobody\n", "  delivered               nothing\n"}, []string{"in one read"}},
+		{much, []string{"200 ms, 90 % of it in the kernel; 1 % of a core"}, nil},
+	} {
+		var b strings.Builder
+		if err := errors.Join(tt.r.WriteTable(&b), tt.r.WritePage(&b)); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("no %q in\n%.2000s", want, b.String())
+			}
+		}
+		for _, not := range tt.not {
+			if strings.Contains(b.String(), not) {
+				t.Errorf("%q in\n%.2000s", not, b.String())
+			}
 		}
 	}
 }
@@ -187,6 +230,7 @@ func TestVerdict(t *testing.T) {
 		{report.Result{}, "Everybody was connected; no messages were published", false},
 		{report.Result{Broken: "no luck", Traffic: published}, "The run broke off: no luck", true},
 		{report.Result{Broken: "no luck", Checks: report.Checks{Missing: 2}}, "The run broke off: no luck; 2 subscribers could not connect, or stay connected", true},
+		{report.Result{Checks: report.Checks{Lost: 1, Unanswered: 1, Missing: 1}}, "1 message did not arrive once and in order; 1 publish failed; 1 subscriber could not connect, or stay connected", true},
 		{report.Result{Checks: report.Checks{Disordered: 2}}, "2 messages did not arrive once and in order", true},
 	} {
 		if got := tt.r.Verdict(); got != tt.want || tt.r.Bad() != tt.bad {

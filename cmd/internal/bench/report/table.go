@@ -15,21 +15,42 @@ func (r *Result) rows() (groups []group) {
 		return &groups[len(groups)-1]
 	}
 	g := add("Connections")
-	g.row("connected", "%s in %s, %s/s", Number(float64(r.Connect.Connections)), seconds(r.Connect.Seconds), Number(r.Connect.PerSecond))
+	if r.Connect.Connections > 0 || r.Load.Subscribers > 0 {
+		g.row("connected", "%s in %s, %s/s", Number(float64(r.Connect.Connections)), seconds(r.Connect.Seconds), Number(r.Connect.PerSecond))
+	} else {
+		g.row("connected", "nobody")
+	}
 	if r.ReadyMS > 0 {
 		g.row("server ready after", "%s", Millis(r.ReadyMS))
 	}
 	if m := r.Memory; m != nil {
-		g.row("server memory", "%s before, %s connected, %s after traffic", Bytes(m.Before), Bytes(m.Idle), Bytes(m.After))
-		g.row("per connection", "%s idle, %s after traffic", Bytes(int64(m.IdleEach)), Bytes(int64(m.AfterEach)))
+		memory := fmt.Sprintf("%s before, %s connected", Bytes(m.Before), Bytes(m.Idle))
+		each := each(m.Idle-m.Before, breath, m.IdleEach)
+		if each != tooLittle {
+			each += " idle"
+		}
+		if r.Traffic.Seconds > 0 {
+			memory += fmt.Sprintf(", %s after traffic", Bytes(m.After))
+			if each != tooLittle && m.After-m.Before >= breath {
+				each += fmt.Sprintf(", %s after traffic", Bytes(int64(m.AfterEach)))
+			}
+		}
+		g.row("server memory", "%s", memory)
+		g.row("per connection", "%s", each)
 		if m.KernelEach > 0 {
 			g.row("kernel, both ends", "%s per connection", Bytes(int64(m.KernelEach)))
 		}
 	}
-	g = add("Traffic")
 	t := r.Traffic
-	g.row("published", "%s in %s, %s/s", Number(float64(t.Published)), seconds(t.Seconds), Number(t.PublishesPerSecond))
-	g.row("delivered", "%s, %s/s, %.1f in one read", Number(float64(t.Delivered)), Number(t.DeliveriesPerSecond), t.PerRead)
+	if t.Seconds > 0 { // else the run was not to publish, or did not come to it
+		g = add("Traffic")
+		g.row("published", "%s in %s, %s/s", Number(float64(t.Published)), seconds(t.Seconds), Number(t.PublishesPerSecond))
+		if t.Delivered > 0 {
+			g.row("delivered", "%s, %s/s, %.1f in one read", Number(float64(t.Delivered)), Number(t.DeliveriesPerSecond), t.PerRead)
+		} else {
+			g.row("delivered", "nothing")
+		}
+	}
 	g.latency("publish to receive", r.Latency)
 	g.latency("publish to answer", r.Publish)
 	g.latency("side rooms", r.Side)
@@ -41,8 +62,12 @@ func (r *Result) rows() (groups []group) {
 		if t.Published > 0 && t.Delivered <= 2*t.Published { // else it is the deliveries' cost
 			g.row("server, per publish", "%s", Micros(c.PerPublish))
 		}
-		g.row("server, in all", "%s, %.0f %% of it in the kernel; %.0f %% of a core", seconds(c.ServerSeconds), 100*c.KernelPart, 100*c.ServerBusy)
-		g.row("this client", "%.0f %% of a core", 100*c.ClientBusy)
+		kernel := ""
+		if c.ServerSeconds >= fewTicks {
+			kernel = fmt.Sprintf(", %.0f %% of it in the kernel", 100*c.KernelPart)
+		}
+		g.row("server, in all", "%s%s; %s", seconds(c.ServerSeconds), kernel, ofCore(c.ServerBusy))
+		g.row("this client", "%s", ofCore(c.ClientBusy))
 	}
 	if s := r.Storm; s != nil {
 		g = add("Storm")
@@ -54,7 +79,9 @@ func (r *Result) rows() (groups []group) {
 	}
 	if s := r.Stalled; s != nil {
 		g = add("Stalled")
-		g.row("not reading", "%s; each holds %s in the kernel, %s in the server", Number(float64(s.Count)), Bytes(int64(s.KernelEach)), Bytes(int64(s.UserEach)))
+		g.row("not reading", "%s", Number(float64(s.Count)))
+		g.row("kernel, for each", "%s", each(int64(s.KernelEach*float64(s.Count)), kernelBreath, s.KernelEach))
+		g.row("server, for each", "%s", each(int64(s.UserEach*float64(s.Count)), breath, s.UserEach))
 	}
 	g = add("Checked")
 	c := r.Checks
@@ -66,9 +93,47 @@ func (r *Result) rows() (groups []group) {
 		g.row("broke off", "%s", r.Broken)
 	}
 	for _, f := range r.Errors {
-		g.row("error", "%s (%d times)", f.Text, f.Count)
+		g.row("error", "%s (%s)", f.Text, Times(f.Count))
 	}
 	return groups
+}
+
+// fewTicks is the processor time below which the kernel's part of it, which is
+// counted in ticks of 10 ms, is chance.
+const fewTicks = 0.2
+
+// breath is how much a process grows and shrinks by itself, and kernelBreath
+// what other connections take and give in the kernel: what some take cannot be
+// told from less.
+const (
+	breath       = 1 << 20
+	kernelBreath = 64 << 10
+)
+
+// tooLittle stands for a figure that would be chance.
+const tooLittle = "too little to tell"
+
+// each is a part of what was taken in all.
+func each(taken, least int64, part float64) string {
+	if taken < least {
+		return tooLittle
+	}
+	return Bytes(int64(part))
+}
+
+func ofCore(busy float64) string {
+	if busy < 0.01 {
+		return "under 1 % of a core"
+	}
+	return fmt.Sprintf("%.0f %% of a core", 100*busy)
+}
+
+// Times is how often something happened.
+func Times(n int64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 type group struct {
