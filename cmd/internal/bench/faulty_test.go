@@ -20,6 +20,7 @@ import (
 type faulty struct {
 	change func(subscriber, offset int, event string) []string
 	twice  int // offset of a message that is published again a moment later
+	lies   int // offset of a message whose publisher is told another one
 	full   int // offset from which on nothing is taken any more
 
 	mu   sync.Mutex
@@ -43,7 +44,12 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	offset := f.publish(room, data)
 	w.WriteHeader(http.StatusCreated)
-	fmt.Fprintf(w, `{"room":%q,"offset":%d}`, room, offset)
+	told := offset
+	if offset == f.lies {
+		time.Sleep(50 * time.Millisecond) // the readers have it first
+		told++
+	}
+	fmt.Fprintf(w, `{"room":%q,"offset":%d}`, room, told)
 	if offset == f.twice {
 		time.AfterFunc(50*time.Millisecond, func() {
 			f.mu.Lock()
@@ -127,6 +133,31 @@ func TestFaultsAreFound(t *testing.T) {
 			}
 			return []string{event}
 		}, func(c report.Checks) int64 { return min(c.Faults(), 1) }, 1},
+		"with other filling": {func(i, offset int, event string) []string {
+			if i == 1 && offset == 6 {
+				return []string{strings.Replace(event, "xx", "xy", 1)}
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return c.Different*100 + c.Faults() }, 101},
+		"cut short": {func(i, offset int, event string) []string {
+			if i == 1 && offset == 6 {
+				return []string{strings.Replace(event, "xx", "x", 1)}
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return c.Different*100 + c.Faults() }, 101},
+		// The data is another message's, which has another place in the room.
+		"with another's number": {func(i, offset int, event string) []string {
+			if i == 1 && offset == 6 {
+				return []string{strings.Replace(event, `"s":6`, `"s":7`, 1)}
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return c.Different }, 1},
+		"of a history that began anew": {func(i, offset int, event string) []string {
+			if i == 1 && offset == 20 {
+				return []string{strings.Replace(event, `"epoch":"e"`, `"epoch":"f"`, 1)}
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return min(c.Different, 1)*100 + c.Faults() - c.Different }, 100}, // again for who gets it behind that one
 		"told as a gap": {func(i, offset int, event string) []string {
 			switch {
 			case i == 1 && offset == 5:
@@ -166,6 +197,48 @@ func TestPublishedTwice(t *testing.T) {
 	defer server.CloseClientConnections()
 	r, err := run(t, "--url", server.URL, "--transport", "sse", "--subscribers", "6", "--messages", "20", "--rate", "50", "--publishers", "1", "--patience", "1s")
 	if !errors.Is(err, bench.ErrFaults) || r.Checks.Different != 6 || r.Checks.Faults() != 6 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// What the publisher is told of its message is what the readers see.
+func TestPublisherIsToldAnother(t *testing.T) {
+	same := func(_, _ int, event string) []string { return []string{event} }
+	server := httptest.NewServer(&faulty{change: same, lies: 5, subs: map[string][]chan string{}, next: map[string]int{}})
+	defer server.Close()
+	defer server.CloseClientConnections()
+	r, err := run(t, "--url", server.URL, "--transport", "sse", "--subscribers", "6", "--messages", "20", "--rate", "100", "--publishers", "1", "--patience", "1s")
+	if !errors.Is(err, bench.ErrFaults) || r.Checks.Different != 1 || r.Checks.Faults() != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// A message of another room is no message of this one, whatever it says.
+func TestMessageOfAnotherRoom(t *testing.T) {
+	var mu sync.Mutex
+	last := make(map[string]string)
+	mixed := func(_, offset int, event string) []string {
+		mu.Lock()
+		defer mu.Unlock()
+		room := roomOf(event)
+		last[room] = event
+		if offset == 5 {
+			for other, theirs := range last {
+				_, data, found := strings.Cut(theirs, `"data":`)
+				before, _, _ := strings.Cut(event, `"data":`)
+				if other != room && found {
+					return []string{before + `"data":` + data}
+				}
+			}
+		}
+		return []string{event}
+	}
+	server := httptest.NewServer(&faulty{change: mixed, subs: map[string][]chan string{}, next: map[string]int{}})
+	defer server.Close()
+	defer server.CloseClientConnections()
+	r, err := run(t, "--url", server.URL, "--transport", "sse", "--subscribers", "2", "--rooms", "2", "--messages", "20", "--outstanding", "2",
+		"--until", "answered", "--publishers", "1", "--patience", "1s")
+	if r == nil || r.Checks.Different == 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -38,12 +38,15 @@ type seen struct {
 	at     time.Duration
 	id     [maxID]byte
 	idLen  int
+	odd    bool   // its data is not what appendData made
 	raw    []byte // as it came, for comparison
 }
 
-// readData fills in what data says. False means that it is not ours.
-func (m *seen) readData(data []byte) bool {
+// readData fills in what data says, of a run whose data has size bytes. False
+// means that it is not ours.
+func (m *seen) readData(data []byte, size int) bool {
 	found := 0
+	m.odd = len(data) != size
 	err := parse.Object(data, func(key, value []byte) error {
 		var into *uint64
 		switch string(key) {
@@ -56,7 +59,11 @@ func (m *seen) readData(data []byte) bool {
 			m.at = time.Duration(t)
 			found++
 			return err
+		case "fill":
+			m.odd = m.odd || bytes.Count(value, []byte{'x'}) != len(value)-2 // in quotes
+			return nil
 		default:
+			m.odd = true
 			return nil
 		}
 		v, err := strconv.ParseUint(string(value), 10, 64)

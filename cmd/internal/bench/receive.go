@@ -127,7 +127,7 @@ func (s *subscriber) payload(p []byte) error {
 	switch {
 	case bytes.Equal(e.Type, typeMessage):
 		m := seen{offset: e.Offset}
-		if !m.readData(e.Data) || e.Offset == 0 || len(e.ID) > maxID {
+		if !m.readData(e.Data, s.run.o.size) || e.Offset == 0 || len(e.ID) > maxID {
 			return errForeign
 		}
 		m.idLen = copy(m.id[:], e.ID)
@@ -153,7 +153,10 @@ func (s *subscriber) payload(p []byte) error {
 	return nil
 }
 
-var errForeign = errors.New("a message that this run did not publish")
+var (
+	errForeign = errors.New("a message that this run did not publish")
+	errOdd     = errors.New("a message with other content than was published")
+)
 
 // newEpoch: only a room's first message may bring one.
 func (s *subscriber) newEpoch(epoch []byte) {
@@ -188,7 +191,7 @@ func (s *subscriber) gap(p []byte) {
 // one, though several publishers may bring them in another order.
 func (s *subscriber) bare(p []byte) error {
 	var m seen
-	if !m.readData(p) {
+	if !m.readData(p, s.run.o.size) {
 		return errForeign
 	}
 	m.offset = m.seq
@@ -206,6 +209,10 @@ func (s *subscriber) message(m *seen) {
 	s.id, s.idLen = m.id, m.idLen
 	s.room.head = max(s.room.head, m.offset)
 	r.delivered++
+	if m.odd {
+		r.checks.Different++
+		r.faults.add(errOdd)
+	}
 	if rec := r.ledger.get(m.n); rec != nil {
 		s.arrived(m, rec)
 	} else if s.steady && r.checks.Unanswered == 0 {
@@ -282,8 +289,9 @@ func (s *subscriber) stepUnordered(seq uint64) bool {
 // arrived settles a message that is on its way, for this subscriber.
 func (s *subscriber) arrived(m *seen, rec *record) {
 	r := s.run
-	if rec.room != s.room {
+	if rec.room != s.room || rec.seq != m.seq {
 		r.checks.Different++
+		r.faults.add(errOdd)
 		return
 	}
 	if rec.offset == 0 {
