@@ -49,6 +49,8 @@ func run(ctx context.Context, args, environ []string, in io.Reader, out, errOut 
 		name, args = args[0], args[1:]
 	} else if wantsHelp(args) {
 		name, args = "help", nil // of the program, not of the command that is meant by none
+	} else if len(args) == 1 && (args[0] == "--version" || args[0] == "-version" || args[0] == "-v") {
+		name, args = "version", nil // what people try first
 	}
 	if name == "help" {
 		return help(args, std)

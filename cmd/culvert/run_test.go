@@ -129,9 +129,11 @@ func TestEverySettingIsNamed(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	status, out, _ := exec(t, "", nil, "version")
-	if status != exitOK || !strings.HasPrefix(out, "culvert "+release+" (commit ") || !strings.Contains(out, "go1.") {
-		t.Errorf("status %d, %q", status, out)
+	for _, arg := range []string{"version", "--version", "-v"} {
+		status, out, _ := exec(t, "", nil, arg)
+		if status != exitOK || !strings.HasPrefix(out, "culvert "+release+" (commit ") || !strings.Contains(out, "go1.") {
+			t.Errorf("%s: status %d, %q", arg, status, out)
+		}
 	}
 	for _, tt := range []struct {
 		info *debug.BuildInfo

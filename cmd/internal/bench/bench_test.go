@@ -153,6 +153,11 @@ func TestPID(t *testing.T) {
 	}
 	if r, err := run(t, append(args, "--pid", strconv.Itoa(1<<30))...); err == nil || !strings.Contains(err.Error(), "--pid 1073741824: ") {
 		t.Errorf("no process: %+v, %v", r, err)
+	} else if !strings.Contains(err.Error(), "no such process") {
+		t.Error(err)
+	}
+	if _, err := run(t, "--server-core", "4000", "--command", "true", "--url", url); err == nil || err.Error() != "--server-core: core 4000 is not one of this process's" {
+		t.Error(err)
 	}
 }
 
@@ -183,7 +188,7 @@ func TestRefusedFirstPublish(t *testing.T) {
 
 // Why a subscriber is refused is said in the server's words, however it reads.
 func TestRefusedSubscribers(t *testing.T) {
-	const body = `{"error":{"code":"too_many_connections","message":"no more may come","allowed":"5"}}`
+	const body = `{"protocol":1,"error":{"code":"too_many_connections","message":"no more may come","allowed":"5"}}`
 	const told = ": no more may come; allowed: 5 (too_many_connections)"
 	for _, tt := range []struct {
 		title  string
@@ -204,9 +209,9 @@ func TestRefusedSubscribers(t *testing.T) {
 			w.(http.Flusher).Flush()
 			time.Sleep(10 * time.Millisecond)
 			panic(http.ErrAbortHandler)
-		}, "refused: answered with status 503 ("},
-		{"in words", 502, func(w http.ResponseWriter) { io.WriteString(w, "no backend\n") }, "refused: answered with status 502: no backend"},
-		{"as a page", 502, func(w http.ResponseWriter) { io.WriteString(w, "<h1>no backend</h1>") }, "refused: answered with status 502 ("},
+		}, "refused: answered with status 503, not by Culvert ("},
+		{"in words", 502, func(w http.ResponseWriter) { io.WriteString(w, "no backend\n") }, "refused: answered with status 502, not by Culvert: no backend"},
+		{"as a page", 502, func(w http.ResponseWriter) { io.WriteString(w, "<h1>no backend</h1>") }, "refused: answered with status 502, not by Culvert ("},
 	} {
 		for _, transport := range []string{"ws", "sse", "poll"} {
 			if tt.title == "to its half" && transport == "poll" {
@@ -372,7 +377,7 @@ func TestBadServers(t *testing.T) {
 		{refuses.URL, "", "404"},
 		{odd.URL, "--transport ws", "status 200"},
 		{odd.URL, "--transport poll", "not a JSON object"},
-		{gone.URL, "", "refused"},
+		{gone.URL, "", "publishing at " + strings.TrimPrefix(gone.URL, "http://") + " is not possible: connect: connection refused"},
 		{"http://127.0.0.1:1", "--command /no/such/program", "no such file"},
 		{"http://127.0.0.1:1", "--command false", "it ended"},
 	} {

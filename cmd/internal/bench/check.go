@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/culvertd/culvert/cmd/internal/bench/usage"
 	"github.com/culvertd/culvert/cmd/internal/settings"
 )
 
@@ -63,7 +64,26 @@ func (o *options) complete() error {
 	if err := o.idle(); err != nil {
 		return err
 	}
+	if err := o.checkDescriptors(usage.Files()); err != nil {
+		return err
+	}
 	return o.checkFiles()
+}
+
+// spareDescriptors are for everything that is not a connection.
+const spareDescriptors = 16
+
+// checkDescriptors finds out before the run whether the system allows as many
+// connections as it makes; 0 means that it has no bound.
+func (o *options) checkDescriptors(allowed int) error {
+	wanted := o.subscribers + o.sideRooms*o.sideSubs + o.publishers + spareDescriptors
+	if o.sideRooms > 0 {
+		wanted += sidePublishers
+	}
+	if allowed == 0 || wanted <= allowed {
+		return nil
+	}
+	return settings.Errorf("the system allows this program %d open files, and the run needs %d: allow it more (ulimit -n), or let it have fewer --subscribers", allowed, wanted)
 }
 
 // idle refuses settings that nothing would come of in this run.

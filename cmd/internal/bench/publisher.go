@@ -203,7 +203,7 @@ func (p *publisher) feed(b []byte) error {
 			return err
 		}
 		if h.Status != 101 {
-			return fmt.Errorf("%w: %w", errStatus, answeredWith(h.Status, p.head[n:]))
+			return fmt.Errorf("%w: %w", errStatus, p.run.o.answeredWith(h.Status, p.head[n:]))
 		}
 		b, p.head = p.head[n:], nil
 		p.free(window)
@@ -247,7 +247,7 @@ func (p *publisher) Answer(h *parse.Head, body []byte) error {
 	var refused error
 	switch {
 	case h.Status < 200 || h.Status >= 300:
-		refused = answeredWith(h.Status, body)
+		refused = p.run.o.answeredWith(h.Status, body)
 	case p.run.o.peer == peerNchan:
 	case p.sent[0].n > 1:
 		if err := e.Parse(body); err != nil {
@@ -327,7 +327,7 @@ func (p *publisher) Closed(err error) {
 	p.sent = nil
 	p.tries++
 	if p.tries >= mostTries {
-		r.fail(fmt.Errorf("publishing is not possible: %w", err))
+		r.fail(fmt.Errorf("publishing at %s is not possible: %w", r.host, err))
 		return
 	}
 	p.dial()

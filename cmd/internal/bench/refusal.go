@@ -8,17 +8,22 @@ import (
 
 // answeredWith is an answer of a status that was not wanted, with the server's
 // own words about it.
-func answeredWith(status int, body []byte) error {
-	if text := client.Told(body); text != "" {
-		return fmt.Errorf("answered with status %d: %s", status, text)
+func (o *options) answeredWith(status int, body []byte) error {
+	text, ours := client.Told(body)
+	by := ""
+	if !ours && o.peer == peerCulvert {
+		by = ", not by Culvert"
 	}
-	return fmt.Errorf("answered with status %d", status)
+	if text != "" {
+		text = ": " + text
+	}
+	return fmt.Errorf("answered with status %d%s%s", status, by, text)
 }
 
 // toldError is the error of an envelope: an object with a code and a message.
 func toldError(object []byte) error {
 	body := append(append([]byte(`{"protocol":1,"error":`), object...), '}')
-	if text := client.Told(body); text != "" {
+	if text, ours := client.Told(body); ours {
 		return fmt.Errorf("%w: %s", errStatus, text)
 	}
 	return fmt.Errorf("%w: %.200s", errStatus, object)

@@ -122,7 +122,7 @@ func (r *run) populate() {
 	}
 	r.publishers.open(r, r.o.publishers, r.o.publish)
 	if len(r.side) > 0 {
-		r.sidePublishers.open(r, 2, publishHTTP)
+		r.sidePublishers.open(r, sidePublishers, publishHTTP)
 	}
 }
 
@@ -131,6 +131,9 @@ func (r *run) subscribe(to *room, transport string) {
 	to.subs = append(to.subs, s)
 	r.subs = append(r.subs, s)
 }
+
+// sidePublishers is how many publish into the side rooms.
+const sidePublishers = 2
 
 // now is the run's clock.
 func (r *run) now() time.Duration { return time.Since(r.began) }

@@ -68,7 +68,9 @@ func startServer(ctx context.Context, o *options) (*server, error) {
 	}
 	said := make(chan listening, 4)
 	began := time.Now()
-	if err := usage.StartOn(o.serverCore, s.cmd); err != nil {
+	if err := usage.StartOn(o.serverCore, s.cmd); errors.Is(err, usage.ErrCore) {
+		return nil, fmt.Errorf("--server-core: %w", err)
+	} else if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	go func() {
@@ -167,7 +169,7 @@ func (s *server) awaitPort(ctx context.Context) error {
 		case <-s.over:
 			return fmt.Errorf("it ended: %w", s.end())
 		case <-late:
-			return errNotReady
+			return fmt.Errorf("nothing listens at %s after %s", s.url.Host, readyTimeout)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

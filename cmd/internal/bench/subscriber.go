@@ -244,7 +244,7 @@ func (s *subscriber) answered(h *parse.Head) error {
 // refused is an answer of another status than wanted. One that would be the
 // same for every subscriber ends the run.
 func (s *subscriber) refused(status int, body []byte) error {
-	err := fmt.Errorf("%w: %w", errStatus, answeredWith(status, body))
+	err := fmt.Errorf("%w: %w", errStatus, s.run.o.answeredWith(status, body))
 	if status >= 400 && status < 500 && status != 408 && status != 409 && status != 429 {
 		s.run.fail(fmt.Errorf("%s: %w", s.transport, err))
 	}

@@ -146,13 +146,13 @@ func readError(resp *http.Response) error {
 }
 
 // Told is what the body of an answer says why it is no success, in a line: the
-// server's error and its code, or the words of another program; "" where it is
-// a page or nothing.
-func Told(body []byte) string {
+// server's error and its code, or the words of another program, "" where it is a
+// page or nothing. ours tells whether Culvert says so.
+func Told(body []byte) (text string, ours bool) {
 	if e := parseError(body); e != nil {
-		return e.Error()
+		return e.Error(), true
 	}
-	return words(body)
+	return words(body), false
 }
 
 // parseError returns Culvert's error, or nil.

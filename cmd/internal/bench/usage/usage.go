@@ -11,6 +11,9 @@ import (
 // ErrUnknown is returned where the system does not tell.
 var ErrUnknown = errors.New("this system does not tell")
 
+// ErrCore is why nothing can be run on a core.
+var ErrCore = errors.New("is not one of this process's")
+
 // Cost is what some processes have used up to now.
 type Cost struct {
 	// CPU is user and system time together, Kernel the system's part. The
@@ -34,6 +37,10 @@ func Self() (time.Duration, error) { return self() }
 // TCPMemory returns what the kernel holds for all TCP connections of the
 // machine, in bytes.
 func TCPMemory() (int64, error) { return tcpMemory() }
+
+// Files is how many files and connections this process may have open; 0 where
+// there is no bound, or none is known.
+func Files() int { return files() }
 
 // Processor is the model of the machine's processor, "" where it is not known.
 func Processor() string { return processor() }

@@ -73,7 +73,11 @@ func clock(pid int) (time.Duration, error) {
 	// for the time that the scheduler counts.
 	const scheduled = 2
 	var ts unix.Timespec
-	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &ts); err != nil {
+	switch err := unix.ClockGettime(int32(^pid<<3|scheduled), &ts); err {
+	case nil:
+	case unix.EINVAL: // there is no such clock
+		return 0, unix.ESRCH
+	default:
 		return 0, os.NewSyscallError("clock_gettime", err)
 	}
 	return time.Duration(ts.Nano()), nil
@@ -84,6 +88,9 @@ func one(pid int) (c Cost, err error) {
 		return c, err
 	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = unix.ESRCH
+	}
 	if err != nil {
 		return c, err
 	}
@@ -195,7 +202,7 @@ func only(core int) (set unix.CPUSet, err error) {
 		return set, os.NewSyscallError("sched_getaffinity", err)
 	}
 	if !mine.IsSet(core) {
-		return set, fmt.Errorf("core %d is not one of this process's", core)
+		return set, fmt.Errorf("core %d %w", core, ErrCore)
 	}
 	return set, nil
 }
