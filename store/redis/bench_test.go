@@ -120,7 +120,7 @@ var benchRooms = func() (rooms [100]string) {
 func bareCall(s *redis.Store, room, fence, sequence, key string) (keys, args []string) {
 	keys = []string{fence, s.HeadKey(room), s.StreamKey(room), s.DedupeKey(room, "user", key)}
 	args = append([]string{sequence, "9999999999999", "0123456789abc"}, s.PublishArgs()...)
-	return keys, append(args, "hk", s.Channel(room), room, "0123456789", "user", string(benchData), "10 4 200",
+	return keys, append(args, "1", "1", room, s.Channel(room), "1", "0123456789", "user", string(benchData), "10 4 200",
 		strings.Repeat("0123456789abcdef", 2), "3600000")
 }
 

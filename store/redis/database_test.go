@@ -163,7 +163,7 @@ func TestCallsAfterTheirTime(t *testing.T) {
 		t.Helper()
 		args := append([]string{"EVAL", text, "3", "fence", s.HeadKey("room"), s.StreamKey("room"), strconv.Itoa(sequence),
 			strconv.FormatInt(notAfter.UnixMilli(), 10), "0123456789abc"}, s.PublishArgs()...)
-		v, err := s.Do(t.Context(), append(args, "h", s.Channel("room"), "room", id, "u", `"x"`, fmt.Sprintf("%d 1 3", len(id)))...)
+		v, err := s.Do(t.Context(), append(args, "1", "1", "room", s.Channel("room"), "1", id, "u", `"x"`, fmt.Sprintf("%d 1 3", len(id)), "")...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package redis
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/culvertd/culvert/hub"
@@ -95,13 +96,23 @@ func FuzzDecodeFrames(f *testing.F) {
 }
 
 func FuzzParseResult(f *testing.F) {
-	for _, s := range []string{"+ e 1 2", "= e 1 2 id", "!", "- OOM x", "+ - 0 5", "+ e x 2", "", "+", "= a 99999999999999999999 1 x"} {
+	for _, s := range []string{"+ e 1 2", "+ e 1", "+ e 1 2\n+\n+", "= e 1 2 id", "= e 1", "!", "- OOM x", "+ - 0 5", "+ - 0\n+", "+ e x 2", "", "+", "= a 99999999999999999999 1 x"} {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, line string) {
-		r, err := parseResult(line, &item{id: "me"})
-		if err == nil && r.Err == nil && r.Position.Offset == 0 && r.Position != (hub.Position{}) {
-			t.Fatalf("%q: %+v", line, r)
+	f.Fuzz(func(t *testing.T, lines string) {
+		var told hub.Result
+		for line := range strings.SplitSeq(lines, "\n") {
+			before := told.Position
+			r, err := parseResult(line, 7, "me", &told)
+			if err != nil {
+				break
+			}
+			if r.Err == nil && r.Position.Offset == 0 && r.Position != (hub.Position{}) {
+				t.Fatalf("%q: %+v", line, r)
+			}
+			if want := (hub.Position{Epoch: before.Epoch, Offset: before.Offset + 1, ID: "me"}); line == "+" && r.Position != want {
+				t.Fatalf("after %+v: %+v", before, r)
+			}
 		}
 	})
 }

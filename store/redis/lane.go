@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -46,9 +45,9 @@ type lane struct {
 	running bool    // guarded by mu: drain runs
 
 	// Owned by drain.
-	sequence   uint64
-	batch      []*item
-	keys, args []string
+	sequence uint64
+	batch    []*item
+	command  command
 }
 
 // push queues an item. start has to follow.
@@ -260,97 +259,29 @@ func worthRetrying(err error, tries int, start time.Time) bool {
 // had no effect and never will have.
 func (l *lane) try() (results []hub.Result, certain bool, err error) {
 	s := l.store
-	l.command()
+	notAfter := s.clock.now() + (s.opt.PublishTimeout + lateness).Milliseconds()
+	l.command.write(s, l.fence, l.sequence, notAfter, l.batch)
 	before := s.conns.sent.Load()
 	// Without a context: the connection is given up when it owes an answer for
 	// too long, and a context of each call would only cost.
-	text, err := s.scripts.publish.run(context.Background(), s.client, l.keys, l.args).ToString()
+	text, err := s.scripts.publish.run(context.Background(), s.client, l.command.keys, l.command.args).ToString()
 	if err != nil {
 		s.demoted(readOnly(err))
 		return nil, refused(err) || !isReply(err) && s.conns.sent.Load() == before, err
 	}
 	status, lines, _ := strings.Cut(text, "\n")
 	status, now, _ := strings.Cut(status, " ")
+	now, _, _ = strings.Cut(now, " ")
 	s.clock.observe(now)
 	switch status {
 	case "ok":
 		s.demoted(strings.Contains("\n"+lines, "\n- READONLY")) // as XADD in the script says it
-		results, err = parseResults(lines, l.batch)
+		results, err = l.command.results(now, lines, l.batch)
 		return results, false, err
 	case "stale":
 		return nil, true, errStale
 	}
 	return nil, false, errFenced
-}
-
-// command writes the keys and arguments of the call.
-func (l *lane) command() {
-	s := l.store
-	notAfter := s.clock.now() + (s.opt.PublishTimeout + lateness).Milliseconds()
-	l.keys = append(l.keys[:0], l.fence)
-	l.args = append(l.args[:0], strconv.FormatUint(l.sequence, 10), strconv.FormatInt(notAfter, 10), hub.NewEpoch(0)[9:])
-	l.args = append(l.args, s.publishArgs...)
-	for _, it := range l.batch {
-		kind := "h"
-		if it.ephemeral {
-			kind = "e"
-		} else {
-			l.keys = append(l.keys, it.head, it.stream)
-		}
-		if it.key != "" {
-			kind += "k"
-			l.keys = append(l.keys, it.key)
-		}
-		l.args = append(l.args, kind, s.keys.channel[it.partition], it.room, it.id, it.from, it.data, it.sizes)
-		if it.key != "" {
-			l.args = append(l.args, it.print, it.keep)
-		}
-	}
-}
-
-// parseResults reads the lines that the publish script returns.
-func parseResults(text string, batch []*item) ([]hub.Result, error) {
-	results := make([]hub.Result, len(batch))
-	for i := range results {
-		var line string
-		line, text, _ = strings.Cut(text, "\n")
-		r, err := parseResult(line, batch[i])
-		if err != nil {
-			return nil, err
-		}
-		results[i] = r
-	}
-	return results, nil
-}
-
-func parseResult(line string, it *item) (r hub.Result, err error) {
-	kind, rest, _ := strings.Cut(line, " ")
-	switch kind {
-	case "!":
-		return hub.Result{Err: hub.ErrKeyConflict}, nil
-	case "-":
-		return hub.Result{Err: fmt.Errorf("%w: redis: %s", hub.ErrUnavailable, rest)}, nil
-	case "+", "=":
-	default:
-		return r, fmt.Errorf("redis: unreadable answer to a publish")
-	}
-	epoch, rest, _ := strings.Cut(rest, " ")
-	offset, rest, _ := strings.Cut(rest, " ")
-	at, id, _ := strings.Cut(rest, " ")
-	if kind == "+" {
-		id = it.id
-	}
-	n, err1 := strconv.ParseUint(offset, 10, 64)
-	t, err2 := strconv.ParseInt(at, 10, 64)
-	if err1 != nil || err2 != nil {
-		return r, fmt.Errorf("redis: unreadable answer to a publish")
-	}
-	r.Duplicate = kind == "="
-	r.Time = t
-	if n > 0 {
-		r.Position = hub.Position{Epoch: epoch, Offset: n, ID: id}
-	}
-	return r, nil
 }
 
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }

@@ -35,7 +35,7 @@ type item struct {
 	ephemeral            bool
 	head, stream         string // keys; "" where ephemeral
 	key                  string // key, "" for none
-	print, keep          string // fingerprint and TTL of the key
+	print, keep          string // fingerprint and TTL of the key; "" for none
 	flight               flightKey
 
 	state  int8       // guarded by the lane's mu
