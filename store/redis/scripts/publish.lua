@@ -73,9 +73,11 @@ local function newEpoch(before)
   return out .. ARGV[3]
 end
 
--- open reads a room's position.
-local function open(head, stream, name, channel)
-  local value = try('GET', head)
+-- open makes a room of its position, which is the value that MGET has given. Where it has given none, GET
+-- tells why: MGET says of a key of another type that there is none, and who looks after the database may
+-- allow it to us only later.
+local function open(head, value, stream, name, channel)
+  if not value then value = try('GET', head) end
   local epoch, offset, id, time, floor, floorID, bytes, due
   if type(value) == 'table' then return { name = name, channel = channel, err = value.err } end
   if value then
@@ -99,14 +101,17 @@ local rooms, touched = {}, {}
 local last, a, k = #ARGV, 14, 2
 do
   local all, histories = ARGV[12] + 0, ARGV[13] + 0
-  for i = 1, all do
-    local name, channel = ARGV[a], ARGV[a + 1]
-    a = a + 2
-    if i <= histories then
-      rooms[i] = open(KEYS[i + 1], KEYS[i + 1 + histories], name, channel)
-    else
-      rooms[i] = { name = name, channel = channel, ephemeral = true }
+  for first = 1, histories, 256 do -- unpack has a limit
+    local to = math.min(histories, first + 255)
+    local values = try('MGET', unpack(KEYS, first + 1, to + 1))
+    for i = first, to do
+      rooms[i] = open(KEYS[i + 1], values[i - first + 1], KEYS[i + 1 + histories], ARGV[a], ARGV[a + 1])
+      a = a + 2
     end
+  end
+  for i = histories + 1, all do
+    rooms[i] = { name = ARGV[a], channel = ARGV[a + 1], ephemeral = true }
+    a = a + 2
   end
   k = k + 2 * histories
 end
