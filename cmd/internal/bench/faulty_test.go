@@ -39,7 +39,7 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	if f.full != 0 && f.next[room]+1 >= f.full {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		io.WriteString(w, "{\"error\":{\"code\":\"keys_full\",\n\"message\":\"there is no more room\"}}\r\n")
+		io.WriteString(w, "{\"protocol\":1,\"error\":{\"code\":\"keys_full\",\n\"message\":\"there is no more room\"}}\r\n")
 		return
 	}
 	offset := f.publish(room, data)
