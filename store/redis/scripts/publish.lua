@@ -31,9 +31,11 @@
 --   !                                its key had been used for other content
 --   - <error>                        Redis refused; this element was not applied
 --
--- Order of effects: what can fail (XADD) comes before what depends on it, and nothing is told to
--- watchers before everything is stored. Redis checks its memory limit at the first write only, so
--- that a call either is refused whole or runs to its end.
+-- Order of effects: to see whether a key is free and to take it is one command, so that comes first.
+-- What can fail after it (XADD) gives the key back. A position is written when its stream has been,
+-- and nothing is told to watchers before everything is stored. Redis checks its memory limit, and
+-- whether it takes writes, at the first write only, which both SET and XADD may be: so a call either
+-- is refused whole or runs to its end.
 --
 -- Half of a call's time is Lua, not Redis' commands, and most of that is texts: Redis' Lua goes
 -- through every byte of every text that comes to be, arguments and answers too. So texts are put
@@ -121,13 +123,9 @@ local function add(room, offset, id, time, from, data)
   return type(added) == 'table' and added.err
 end
 
--- append stores a message in its room's history; it returns its offset and time, or nil and an error.
-local function append(room, id, from, data)
-  if room.err then return nil, room.err end
-  local time, timeText = now, nowText
-  if room.time > now then time, timeText = room.time, text(room.time) end -- the clock went back
-  local offset = text(room.offset + 1)
-  local err = add(room, offset, id, timeText, from, data)
+-- append stores a message in its room's history, at the next offset. It returns an error, or nothing.
+local function append(room, offset, id, time, from, data)
+  local err = add(room, offset, id, time, from, data)
   if err and string.find(err, 'equal or smaller', 1, true) then
     -- The stream is of a history whose position is gone, or runs ahead of it: neither may be
     -- continued in silence, so a new epoch begins.
@@ -136,38 +134,61 @@ local function append(room, id, from, data)
       room.epoch, room.offset = newEpoch(room.epoch), 0
       room.floor, room.floorID, room.bytes = 0, '-', 0
     end
-    offset = '1'
-    err = add(room, offset, id, timeText, from, data)
+    err = add(room, '1', id, time, from, data)
   end
-  if err then return nil, err end
+  if err then return err end
   if not room.told then touched[#touched + 1] = room end
-  if room.floor == room.offset then room.due = time + age end
-  room.offset, room.id, room.time = room.offset + 1, id, time
+  room.time = time + 0
+  if room.floor == room.offset then room.due = room.time + age end
+  room.offset, room.id = room.offset + 1, id
   room.bytes = room.bytes + #data + #from + #room.name + 128
-  return offset, timeText
 end
 
 local frames, channels = {}, {}
 
 local function clean(message) return '- ' .. string.gsub(message, '[\r\n]', ' ') end
 
-local function publish(room, id, from, data, sizes, key, print, keep)
-  if key then
-    local used = try('GET', key)
-    if type(used) == 'table' then return clean(used.err) end
-    if used then
-      local first, epoch, offset, firstID, time = match(used, '^(%x+) (%S+) (%d+) (%S+) (%d+)')
-      if first ~= print then return '!' end
-      return '= ' .. epoch .. ' ' .. offset .. ' ' .. time .. ' ' .. firstID
-    end
+-- use takes an idempotency key, with its value to be, for a publish that has yet to happen. It returns
+-- the line of the element where that may not happen: the key had been used, or Redis refuses.
+local function use(key, print, keep, value, refused)
+  local used
+  if not refused then
+    used = try('SET', key, value, 'NX', 'GET', 'PX', keep)
+    refused = type(used) == 'table' and used.err
   end
+  if refused then -- what was published before is told all the same
+    used = try('GET', key)
+    if type(used) == 'table' then return clean(used.err) end
+  end
+  if used then
+    local first, epoch, offset, id, time = match(used, '^(%x+) (%S+) (%d+) (%S+) (%d+)')
+    if first ~= print then return '!' end
+    return '= ' .. epoch .. ' ' .. offset .. ' ' .. time .. ' ' .. id
+  end
+  return refused and clean(refused)
+end
 
+local function publish(room, id, from, data, sizes, key, print, keep)
   local epoch, offset, time = '-', '0', nowText
+  if room.epoch then
+    epoch, offset = room.epoch, text(room.offset + 1)
+    if room.time > now then time = text(room.time) end -- the clock went back
+  end
+  if key then
+    local line = use(key, print, keep, print .. ' ' .. epoch .. ' ' .. offset .. ' ' .. id .. ' ' .. time, room.err)
+    if line then return line end
+  end
   local line = '+ - 0'
   if not room.ephemeral then
-    offset, time = append(room, id, from, data)
-    if not offset then return clean(time) end
-    epoch = room.epoch
+    local err = room.err or append(room, offset, id, time, from, data)
+    if err then
+      if key then call('DEL', key) end
+      return clean(err)
+    end
+    if epoch ~= room.epoch then -- which has just begun
+      epoch, offset = room.epoch, '1'
+      if key then call('SET', key, print .. ' ' .. epoch .. ' 1 ' .. id .. ' ' .. time, 'PX', keep) end
+    end
     if room.told == epoch then
       line = '+'
     else
@@ -175,11 +196,6 @@ local function publish(room, id, from, data, sizes, key, print, keep)
       line = '+ ' .. epoch .. ' ' .. offset
       if time ~= nowText then line = line .. ' ' .. time end
     end
-  end
-  if key then
-    local set = try('SET', key, print .. ' ' .. epoch .. ' ' .. offset .. ' ' .. id .. ' ' .. time, 'PX', keep)
-    -- Only an ephemeral message can fail here: after a message was stored Redis refuses nothing.
-    if set.err and room.ephemeral then return clean(set.err) end
   end
   local header = 'm ' .. room.name .. ' ' .. epoch .. ' ' .. offset .. ' ' .. time .. ' ' .. sizes .. '\n'
   local pieces = frames[room.channel]
