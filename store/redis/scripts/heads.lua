@@ -14,7 +14,7 @@ for i = 1, #KEYS / 4 do
   local k = 4 * i - 3
   local value = redis.pcall('GET', KEYS[k])
   if type(value) == 'table' then value = false end -- not ours
-  if value then redis.call('PEXPIRE', KEYS[k], ARGV[2]) end
+  if value then redis.call('PEXPIRE', KEYS[k], ARGV[2], 'GT') end
   out[i] = value
   sweep({ leases = KEYS[k + 1], joined = KEYS[k + 2], clients = KEYS[k + 3],
     channel = ARGV[2 * i + 1], name = ARGV[2 * i + 2] })

@@ -80,23 +80,28 @@ end
 -- allow it to us only later.
 local function open(head, value, stream, name, channel)
   if not value then value = try('GET', head) end
-  local epoch, offset, id, time, floor, floorID, bytes, due
+  local epoch, offset, id, time, floor, floorID, bytes, due, ends
   if type(value) == 'table' then return { name = name, channel = channel, err = value.err } end
   if value then
-    epoch, offset, id, time, floor, floorID, bytes, due =
-      match(value, '^(%w+) (%d+) (%S+) (%d+) (%d+) (%S+) (%d+) (%d+)')
+    epoch, offset, id, time, floor, floorID, bytes, due, ends =
+      match(value, '^(%w+) (%d+) (%S+) (%d+) (%d+) (%S+) (%d+) (%d+) ?(%d*)')
   end
+  local stale
   if not due then
-    epoch, offset, id, time, floor, floorID, bytes, due = newEpoch(''), '0', '-', '0', '0', '-', '0', '0'
-  elseif now >= time + age then -- the stream has expired as a whole
-    floor, floorID, bytes = offset, id, '0'
+    epoch, offset, id, time, floor, floorID, bytes, due, ends = newEpoch(''), '0', '-', '0', '0', '-', '0', '0', ''
+  elseif now >= time + age then -- the stream has expired as a whole, or ought to have
+    floor, floorID, bytes, stale = offset, id, '0', true
   end
-  return {
-    name = name, channel = channel, head = head, stream = stream,
-    epoch = epoch, offset = offset + 0, id = id, time = time + 0,
-    floor = floor + 0, floorID = floorID, bytes = bytes + 0, due = due + 0,
+  local room = {
+    name = name, channel = channel, head = head, stream = stream, epoch = epoch, id = id,
+    offset = offset + 0, kept = offset - floor, bytes = bytes + 0,
+    floor = floor, floorID = floorID, due = due, -- texts, for they seldom change
+    time = time + 0 > now and time or nowText, -- of the next message: later than now where the clock went back
+    ends = ends ~= '' and ends - age >= now and ends, -- when its keys expire; false: renew them
     told = false, -- the epoch, once this call has stored a message in it
   }
+  if stale then room.stale = true end
+  return room
 end
 
 local rooms, touched = {}, {}
@@ -118,29 +123,37 @@ do
   k = k + 2 * histories
 end
 
-local function add(room, offset, id, time, from, data)
-  local added = try('XADD', room.stream, offset, 'i', id, 't', time, 'f', from, 'd', data)
+-- add calls XADD, and returns its error or nothing. A stream that is thought to have an expiry may be
+-- gone (deleted, evicted) all the same, and must not come to be without one.
+local function add(room, offset, id, from, data)
+  local added
+  if room.ends then
+    added = try('XADD', room.stream, 'NOMKSTREAM', offset, 'i', id, 't', room.time, 'f', from, 'd', data)
+  end
+  if not added then
+    room.ends = false
+    added = try('XADD', room.stream, offset, 'i', id, 't', room.time, 'f', from, 'd', data)
+  end
   return type(added) == 'table' and added.err
 end
 
 -- append stores a message in its room's history, at the next offset. It returns an error, or nothing.
-local function append(room, offset, id, time, from, data)
-  local err = add(room, offset, id, time, from, data)
+local function append(room, offset, id, from, data)
+  local err = add(room, offset, id, from, data)
   if err and string.find(err, 'equal or smaller', 1, true) then
     -- The stream is of a history whose position is gone, or runs ahead of it: neither may be
     -- continued in silence, so a new epoch begins.
     call('DEL', room.stream)
     if room.offset > 0 then
       room.epoch, room.offset = newEpoch(room.epoch), 0
-      room.floor, room.floorID, room.bytes = 0, '-', 0
+      room.floor, room.floorID, room.kept, room.bytes = '0', '-', 0, 0
     end
-    err = add(room, '1', id, time, from, data)
+    err = add(room, '1', id, from, data)
   end
   if err then return err end
   if not room.told then touched[#touched + 1] = room end
-  room.time = time + 0
-  if room.floor == room.offset then room.due = room.time + age end
-  room.offset, room.id = room.offset + 1, id
+  if room.kept == 0 then room.due = text(room.time + age) end
+  room.offset, room.kept, room.id = room.offset + 1, room.kept + 1, id
   room.bytes = room.bytes + #data + #from + #room.name + 128
 end
 
@@ -171,8 +184,7 @@ end
 local function publish(room, id, from, data, sizes, key, print, keep)
   local epoch, offset, time = '-', '0', nowText
   if room.epoch then
-    epoch, offset = room.epoch, text(room.offset + 1)
-    if room.time > now then time = text(room.time) end -- the clock went back
+    epoch, offset, time = room.epoch, text(room.offset + 1), room.time
   end
   if key then
     local line = use(key, print, keep, print .. ' ' .. epoch .. ' ' .. offset .. ' ' .. id .. ' ' .. time, room.err)
@@ -180,7 +192,7 @@ local function publish(room, id, from, data, sizes, key, print, keep)
   end
   local line = '+ - 0'
   if not room.ephemeral then
-    local err = room.err or append(room, offset, id, time, from, data)
+    local err = room.err or append(room, offset, id, from, data)
     if err then
       if key then call('DEL', key) end
       return clean(err)
@@ -211,28 +223,29 @@ end
 
 -- trim moves the floor up to where count, bytes and age allow it.
 local function trim(room, heavy)
-  local upTo = room.floor
-  if room.offset - room.floor > maxCount + slackCount then upTo = room.offset - maxCount end
-  local before, open = room.floor, true
-  while open and room.floor < room.offset - 1 do
-    local entries = call('XRANGE', room.stream, text(room.floor + 1), '+', 'COUNT', 100)
+  local floor, upTo = room.floor + 0, 0
+  if room.kept > maxCount + slackCount then upTo = room.offset - maxCount end
+  local before, open = floor, true
+  while open and floor < room.offset - 1 do
+    local entries = call('XRANGE', room.stream, text(floor + 1), '+', 'COUNT', 100)
     open = #entries == 100
     for _, entry in ipairs(entries) do
       local fields = entry[2]
       local offset, time = match(entry[1], '^%d+') + 0, fields[4] + 0
       if offset >= room.offset or
         not (offset <= upTo or (heavy and room.bytes > maxBytes) or time + age <= now) then
-        room.due = time + age
-        if offset > room.floor + 1 then room.floor, room.floorID = offset - 1, '0' end
+        room.due = text(time + age)
+        if offset > floor + 1 then floor, room.floorID = offset - 1, '0' end
         open = false
         break
       end
-      room.floor, room.floorID = offset, fields[2]
+      floor, room.floorID = offset, fields[2]
       room.bytes = math.max(0, room.bytes - #fields[8] - #fields[6] - #room.name - 128)
     end
   end
-  if room.floor > before then
-    call('XTRIM', room.stream, 'MINID', text(room.floor + 1))
+  if floor > before then
+    room.floor, room.kept = text(floor), room.offset - floor
+    call('XTRIM', room.stream, 'MINID', text(floor + 1))
   end
 end
 
@@ -249,12 +262,25 @@ while a <= last do
   results[n] = publish(room, id, from, data, sizes, key, print, keep)
 end
 
+-- Keys are renewed when they would not outlive the message by what they should, and then for a while
+-- more, so that it need not be done for every message.
+local more = math.floor(age / 16)
 for _, room in ipairs(touched) do
+  if room.stale then call('XTRIM', room.stream, 'MINID', text(room.floor + 1)) end
   local heavy = room.bytes > maxBytes + slackBytes
-  if heavy or room.offset - room.floor > maxCount + slackCount or now >= room.due then trim(room, heavy) end
-  call('PEXPIRE', room.stream, ARGV[8])
-  call('SET', room.head, room.epoch .. ' ' .. text(room.offset) .. ' ' .. room.id .. ' ' .. text(room.time) .. ' ' ..
-    text(room.floor) .. ' ' .. room.floorID .. ' ' .. text(room.bytes) .. ' ' .. text(room.due), 'PX', ARGV[9])
+  if heavy or room.kept > maxCount + slackCount or now >= room.due + 0 then trim(room, heavy) end
+  local renew = not room.ends
+  if renew then
+    room.ends = text(now + age + more)
+    call('PEXPIRE', room.stream, text(age + more))
+  end
+  local head = room.epoch .. ' ' .. text(room.offset) .. ' ' .. room.id .. ' ' .. room.time .. ' ' ..
+    room.floor .. ' ' .. room.floorID .. ' ' .. text(room.bytes) .. ' ' .. room.due .. ' ' .. room.ends
+  if renew then
+    call('SET', room.head, head, 'PX', text(ARGV[9] + more))
+  else
+    call('SET', room.head, head, 'KEEPTTL')
+  end
 end
 
 local answer = table.concat(results, '\n')
