@@ -28,6 +28,9 @@ const (
 	echoHeaders = 64
 	echoValue   = 200
 	echoNonce   = 64
+	// How long the server has been there is told to whoever asks, so no more of
+	// it than a doctor's tests may take.
+	echoUptime = time.Hour
 )
 
 // echoed are the headers whose values may be shown: none of them can hold what
@@ -85,10 +88,11 @@ func (s *Server) echo(c *gin.Context) {
 		Body     int            `json:"body"`
 		Headers  map[string]any `json:"headers"`
 		Time     int64          `json:"time"`
+		Uptime   int64          `json:"uptime"`
 		Fill     string         `json:"fill,omitempty"`
 	}{
 		nonce, rand.Text(), r.Method, r.Proto, clip(r.Host), client, len(r.RequestURI), len(body),
-		echoedHeaders(r.Header), time.Now().UnixMilli(), strings.Repeat("x", size),
+		echoedHeaders(r.Header), time.Now().UnixMilli(), min(time.Since(s.began), echoUptime).Milliseconds(), strings.Repeat("x", size),
 	})
 }
 

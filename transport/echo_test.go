@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestEcho(t *testing.T) {
@@ -23,13 +24,18 @@ func TestEcho(t *testing.T) {
 		Target, Body                                   int
 		Headers                                        map[string]any
 		Time                                           int64
+		Uptime                                         *int64
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
 	if got.Echo != "a1" || got.ID == "" || got.Method != "POST" || got.Protocol != "HTTP/1.1" || got.Host != "example.com" ||
-		got.Client != "192.0.2.1" || got.Fill != "xxxxxxxxxx" || got.Target != 25 || got.Body != 5 || got.Time == 0 {
+		got.Client != "192.0.2.1" || got.Fill != "xxxxxxxxxx" || got.Target != 25 || got.Body != 5 || got.Time == 0 || got.Uptime == nil || *got.Uptime < 0 || *got.Uptime > 60_000 {
 		t.Errorf("%s", w.Body)
+	}
+	s.began = s.began.Add(-30 * 24 * time.Hour)
+	if w := s.do("GET", "/doctor/echo", ""); !strings.Contains(w.Body.String(), `"uptime":3600000`) {
+		t.Errorf("more is told of the server's age than a doctor needs: %s", w.Body)
 	}
 	for name, want := range map[string]any{
 		"authorization": true, "cookie": true, "x-own": true, "via": "1.1 gate, 1.0 wall", "idempotency-key": strings.Repeat("k", 200),

@@ -57,6 +57,7 @@ type Transports struct {
 // wait of a poll (read.MaxWait) by what a slow client may take for an answer.
 type Server struct {
 	// set once
+	began  time.Time
 	hub    Hub
 	t      Transports
 	poll   *poll.Handler
@@ -78,7 +79,7 @@ func New(h Hub, t Transports, o Options) (*Server, error) {
 	}
 	o = o.withDefaults()
 	s := &Server{
-		hub: h, t: t, o: o,
+		began: time.Now(), hub: h, t: t, o: o,
 		allow:  newOriginSet(o),
 		faults: newFaultLog(o.Logger),
 	}
