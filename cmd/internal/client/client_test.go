@@ -70,7 +70,7 @@ func TestParseURL(t *testing.T) {
 		{"http://localhost:8080", "http://localhost:8080"},
 		{"localhost:8080", "http://localhost:8080"},
 		{"https://example.org/culvert/", "https://example.org/culvert"},
-		{"", ""}, {"ftp://a", ""}, {"http://", ""}, {"http://a?b=c", ""}, {"http://a#b", ""}, {":", ""},
+		{"", ""}, {"ftp://a", ""}, {"http://", ""}, {"http://a?b=c", ""}, {"http://a#b", ""}, {":", ""}, {"http:/localhost:8080", ""},
 	} {
 		got, err := ParseURL(tt.text)
 		if (err != nil) != (tt.want == "") || err == nil && got != tt.want {
