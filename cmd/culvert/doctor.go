@@ -28,11 +28,12 @@ where it does not.`,
 		examples: `
   culvert doctor https://culvert.example.org
   culvert doctor https://culvert.example.org --proxy http://proxy.example.org:3128
+  culvert doctor http://culvert.example.org --proxy socks5://proxy.example.org
   culvert doctor localhost:8080 --json | jq .findings`,
 		declare: func(s *settings.Set) func(context.Context, []string, stdio) error {
 			d := new(doctorFlags)
 			s.Group("Flags")
-			s.String(&d.o.Proxy, "proxy", "URL", "", "HTTP proxy to go through, such as http://name:password@host:port (default: as HTTP_PROXY and its like say)", checkProxy).Secret()
+			s.String(&d.o.Proxy, "proxy", "URL", "", "proxy to go through, such as http://name:password@host:port, https://host or socks5://host (default: as HTTP_PROXY and its like say)", checkProxy).Secret()
 			s.Bool(&d.json, "json", "print the report as JSON, and nothing else")
 			s.Duration(&d.o.Idle, "idle", 20*time.Second, time.Second, 10*time.Minute, "how long connections are left alone")
 			s.Seconds(&d.o.Wait, "wait", 55*time.Second, time.Second, 55*time.Second, "how long a poll waits, and a stream is watched")
@@ -49,7 +50,7 @@ type doctorFlags struct {
 
 func checkProxy(text string) error {
 	if text != "" && (doctor.Options{URL: "http://localhost", Proxy: text}).Validate() != nil {
-		return errors.New("it must be http://host:port, or http://name:password@host:port")
+		return errors.New("it must be http://host:port, https://host:port or socks5://host:port, with name:password@ before the host where the proxy wants them")
 	}
 	return nil
 }

@@ -1,15 +1,11 @@
 package doctor
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -177,6 +173,8 @@ func reason(err error) string {
 	var refused *connectError
 	var untrusted *tls.CertificateVerificationError
 	var address *net.AddrError
+	var socks *net.OpError
+	var record tls.RecordHeaderError
 	var netErr net.Error
 	switch {
 	case errors.As(err, &dns):
@@ -191,6 +189,10 @@ func reason(err error) string {
 		return address.Err + " " + address.Addr
 	case errors.As(err, &refused):
 		return refused.Error()
+	case errors.As(err, &socks) && socks.Op == socksOp && socks.Err != nil:
+		return socksReason(socks.Err)
+	case errors.As(err, &record):
+		return "what answers does not speak TLS"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "the connection is refused"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
@@ -224,73 +226,4 @@ func distrust(err error) string {
 func broke(err error) bool {
 	var netErr net.Error
 	return err != nil && !errors.Is(err, context.DeadlineExceeded) && !(errors.As(err, &netErr) && netErr.Timeout())
-}
-
-// connectError: a proxy does not open a tunnel.
-type connectError struct{ status int }
-
-func (e *connectError) Error() string {
-	return fmt.Sprintf("the proxy refuses CONNECT with status %d", e.status)
-}
-
-// proxyFor is the proxy for an address, nil for none.
-func (d *doctor) proxyFor(target *url.URL) (*url.URL, error) {
-	return d.http.Transport.(*http.Transport).Proxy(&http.Request{URL: target})
-}
-
-// tunnel opens a connection for a WebSocket: through a proxy, that takes a
-// CONNECT, whose refusal is worth knowing by its status.
-func (d *doctor) tunnel(ctx context.Context, _, address string) (net.Conn, error) {
-	target, err := url.Parse(d.base)
-	if err != nil {
-		return nil, err
-	}
-	proxy, err := d.proxyFor(target)
-	if err != nil {
-		return nil, err
-	}
-	dialer := new(net.Dialer)
-	if proxy == nil {
-		return dialer.DialContext(ctx, "tcp", address)
-	}
-	port := proxy.Port()
-	if port == "" {
-		port = "80"
-	}
-	c, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(proxy.Hostname(), port))
-	if err != nil {
-		return nil, err
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = c.SetDeadline(deadline)
-	}
-	if err := connect(c, proxy, address); err != nil {
-		_ = c.Close()
-		return nil, err
-	}
-	_ = c.SetDeadline(time.Time{})
-	return c, nil
-}
-
-func connect(c net.Conn, proxy *url.URL, address string) error {
-	var head bytes.Buffer
-	fmt.Fprintf(&head, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", address, address)
-	if u := proxy.User; u != nil {
-		password, _ := u.Password()
-		fmt.Fprintf(&head, "Proxy-Authorization: Basic %s\r\n", base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
-	}
-	head.WriteString("\r\n")
-	if _, err := c.Write(head.Bytes()); err != nil {
-		return err
-	}
-	// The client speaks first in the tunnel, so nothing that the reader has
-	// taken beyond the answer is lost.
-	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: http.MethodConnect})
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return &connectError{resp.StatusCode}
-	}
-	return nil
 }

@@ -28,8 +28,9 @@ import (
 type Options struct {
 	// URL is the server's address, such as https://example.org.
 	URL string
-	// Proxy is an HTTP proxy, such as http://proxy.example:3128. Empty: as the
-	// environment says (HTTP_PROXY and its like).
+	// Proxy is the proxy to go through, such as http://proxy.example:3128; https,
+	// socks5 and socks5h are understood as well. Empty: as the environment says
+	// (HTTP_PROXY and its like).
 	Proxy string
 	// Idle is how long a connection is left alone: 20 s.
 	Idle time.Duration
@@ -58,19 +59,6 @@ func (o Options) Validate() error {
 		return errors.New("doctor: a time is negative, or the longest poll is above 55 s")
 	}
 	return nil
-}
-
-// parseProxy reads a proxy's address; it is nil where none is given.
-func parseProxy(text string) (*url.URL, error) {
-	if text == "" {
-		return nil, nil
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" || u.Hostname() == "" {
-		// The text may hold a password, and is not told.
-		return nil, errors.New("doctor: a proxy is http://host:port, or http://name:password@host:port")
-	}
-	return u, nil
 }
 
 // State is how a test ended.
@@ -174,13 +162,14 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	d.http = d.newClient()
 	defer d.http.CloseIdleConnections()
 	d.report = Report{URL: base, Time: time.Now().UTC().Truncate(time.Second), Findings: []Finding{}}
-	if target, err := url.Parse(base); err == nil {
-		// Also one that the environment names, which the user may not know of.
-		if through, err := d.proxyFor(target); err == nil && through != nil {
-			d.report.Proxy = through.Redacted()
-		}
+	through, err := d.through() // also one that the environment names, which the user may not know of
+	if err != nil {
+		return nil, err
 	}
-	err := d.examine(ctx)
+	if through != nil {
+		d.report.Proxy = through.Redacted()
+	}
+	err = d.examine(ctx)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

@@ -391,8 +391,8 @@ func TestNoAnswer(t *testing.T) {
 		"a certificate that nobody knows":  {secure.URL, "", "unreachable", "the certificate is signed by nobody whom this device trusts"},
 		"not HTTP":                         {other.URL, "", "unreachable", "no answer: what answers does not speak HTTP."},
 		"no port":                          {"http://127.0.0.1:99999", "", "unreachable", "no answer: invalid port 99999."},
-		"a dead proxy":                     {plain.URL, gone.URL, "unreachable", "no answer: the proxy cannot be reached, the connection is refused."},
-		"a dead proxy, HTTPS":              {secure.URL, gone.URL, "unreachable", "no answer: the proxy cannot be reached, the connection is refused."},
+		"a dead proxy":                     {plain.URL, gone.URL, "proxy_unreachable", "The proxy cannot be reached: the connection is refused."},
+		"a dead proxy, HTTPS":              {secure.URL, gone.URL, "proxy_unreachable", "The proxy cannot be reached: the connection is refused."},
 		"a proxy that refuses HTTPS":       {secure.URL, refuses(403), "unreachable", "no answer: the proxy refuses CONNECT with status 403."},
 		"a proxy that wants a name, HTTPS": {secure.URL, refuses(407), "proxy_auth", "wants a name and a password"},
 		"moved to HTTPS":                   {moves("https://culvert.test:8443PATH"), "", "moved", "another address: https://culvert.test:8443."},
@@ -454,14 +454,14 @@ func TestConnectRefused(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{
-		{}, {URL: "ftp://a"}, {URL: "http://a", Proxy: "socks5://a"}, {URL: "http://a", Proxy: "http://"},
+		{}, {URL: "ftp://a"}, {URL: "http://a", Proxy: "socks4://a"}, {URL: "http://a", Proxy: "a:3128"}, {URL: "http://a", Proxy: "http://"},
 		{URL: "http://a", Idle: -1}, {URL: "http://a", Wait: time.Minute},
 	} {
 		if _, err := Run(t.Context(), o); err == nil {
 			t.Errorf("%+v is accepted", o)
 		}
 	}
-	_, err := Run(t.Context(), Options{URL: "http://a", Proxy: "https://ann:hunter2@b"})
+	_, err := Run(t.Context(), Options{URL: "http://a", Proxy: "ftp://ann:hunter2@b"})
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)
 	}

@@ -3,11 +3,8 @@ package doctor
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -88,66 +85,6 @@ const (
 	slowTrip   = 400 * time.Millisecond
 	slowAnswer = time.Second
 )
-
-// hopeless says why not even a plain request gets through.
-func (d *doctor) hopeless(a answer) string {
-	var refused *connectError
-	switch {
-	case a.status == http.StatusProxyAuthRequired, errors.As(a.err, &refused) && refused.status == http.StatusProxyAuthRequired:
-		d.find("proxy_auth")
-		return "status 407"
-	case a.err != nil:
-		result := d.whose(a.err) + reason(a.err)
-		d.find("unreachable", "error", result)
-		return result
-	case retryAfter(a) > 0:
-		d.find("busy", "status", a.status)
-	case a.status >= 300 && a.status < 400 && d.target(a) != "":
-		to := d.target(a)
-		d.find("moved", "address", to)
-		return a.words() + ", to " + to
-	case a.status < 400 && !json.Valid(a.body):
-		d.find("portal", "status", a.status)
-	default:
-		d.find("foreign", "status", a.status)
-	}
-	return a.words()
-}
-
-// whose says that it is the proxy that cannot be reached, where it is.
-func (d *doctor) whose(err error) string {
-	var dial *net.OpError
-	if d.report.Proxy == "" || !errors.As(err, &dial) || (dial.Op != "dial" && dial.Op != "proxyconnect") {
-		return ""
-	}
-	return "the proxy cannot be reached, "
-}
-
-// target is the server's address where an answer leads to, as one would give it
-// to the doctor; "" where it leads nowhere.
-func (d *doctor) target(a answer) string {
-	here, err := url.Parse(d.base + echoPath)
-	if err != nil || a.header.Get("Location") == "" {
-		return ""
-	}
-	to, err := here.Parse(a.header.Get("Location"))
-	if err != nil || to.Host == "" {
-		return ""
-	}
-	to.User, to.RawQuery, to.Fragment = nil, "", ""
-	return strings.TrimSuffix(strings.TrimSuffix(to.String(), echoPath), "/")
-}
-
-func retryAfter(a answer) time.Duration {
-	if a.err != nil || a.status < 429 {
-		return 0
-	}
-	n, err := strconv.Atoi(a.header.Get("Retry-After"))
-	if err != nil || n < 1 {
-		return 0
-	}
-	return time.Duration(n) * time.Second
-}
 
 func (d *doctor) responseHeaders(a answer) {
 	var lost []string

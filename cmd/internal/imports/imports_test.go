@@ -51,6 +51,7 @@ var outside = []struct {
 	{"github.com/redis/go-redis", []string{"cmd/bench-limits/goredis"}, "a module of its own measures it; the product does not depend on it"},
 	{"github.com/alicebob/miniredis", []string{"store/redis"}, "a stand-in for Redis belongs to the store that speaks to Redis"},
 	{"github.com/evanw/esbuild", []string{"web"}, "only go generate in web bundles scripts"},
+	{"golang.org/x/net/proxy", []string{"cmd/internal/doctor"}, "SOCKS is for whoever has to go through a proxy, which the doctor tests"},
 	{"golang.org/x/sys", []string{"transport", "cmd"}, "system calls are for connections and programs"},
 }
 
