@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/culvertd/culvert/cmd/internal/client"
@@ -96,7 +97,7 @@ func progress(w io.Writer, s doctor.Step) {
 	switch {
 	case s.State != "":
 		fmt.Fprint(w, s.Line())
-	case s.ID == "waiting":
+	case strings.HasPrefix(s.ID, "waiting"):
 		fmt.Fprintf(w, "  ...     %s\n", s.Title)
 	}
 }

@@ -125,6 +125,7 @@ type echo struct {
 	Target, Body                       int
 	Headers                            map[string]any
 	Time                               int64
+	Uptime                             *int64 // milliseconds; nil from a server that does not tell
 	Fill                               string
 }
 

@@ -84,7 +84,7 @@ type Step struct {
 type Finding struct {
 	Code string `json:"code"`
 	// Level is "good", "note" (handled, and hardly felt), "slow" (handled, and
-	// felt) or "bad" (in the way of everything).
+	// felt), "bad" (in the way of everything) or "unknown" (not tested).
 	Level  string            `json:"level"`
 	Values map[string]string `json:"values,omitempty"`
 	// Network says what it does, Culvert what Culvert does about it.
@@ -128,18 +128,27 @@ type doctor struct {
 	http   *http.Client
 	nonce  string
 	asked  atomic.Int64 // requests with an address of their own
-	failed int          // of them, for reasons of the network
-	rtt    time.Duration
 	report Report
 	words  map[string]struct{ Level, Network, Culvert string }
+	conclusions
 
-	running    sync.WaitGroup // the tests that wait
+	running sync.WaitGroup  // the tests that wait
+	lasts   map[string]bool // what outlived the long tests
+
+	since time.Time // a server that began after this is another one than before
+	lives int       // how many others there were
+	gone  string    // why the server cannot be reached any more
+}
+
+// conclusions are what tests have shown for those that follow.
+type conclusions struct {
+	failed     int // requests, for reasons of the network
+	rtt        time.Duration
 	canPost    bool
-	crowded    bool            // few requests at a time get through
-	websocket  bool            // proven, a large frame too
-	flowing    string          // the form of stream that flows best, "" for none
-	firstEvent time.Duration   // how soon one came, at best
-	lasts      map[string]bool // what outlived the long tests
+	crowded    bool          // few requests at a time get through
+	websocket  bool          // proven, a large frame too
+	flowing    string        // the form of stream that flows best, "" for none
+	firstEvent time.Duration // how soon one came, at best
 }
 
 // errHopeless ends a run: there is no use in more tests.
@@ -155,7 +164,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	o = o.withDefaults()
 	base, _ := client.ParseURL(o.URL)
 	proxy, _ := parseProxy(o.Proxy)
-	d := &doctor{o: o, base: base, proxy: proxy, nonce: strings.ToLower(rand.Text()[:12]), canPost: true, lasts: map[string]bool{}}
+	d := &doctor{o: o, base: base, proxy: proxy, nonce: strings.ToLower(rand.Text()[:12]), conclusions: conclusions{canPost: true}, lasts: map[string]bool{}, since: time.Now()}
 	if err := json.Unmarshal(pages.Findings, &d.words); err != nil {
 		return nil, fmt.Errorf("doctor: findings.json: %w", err)
 	}
@@ -220,8 +229,17 @@ func (d *doctor) examine(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// step makes one test. It returns how the test ended and a few words.
-func (d *doctor) step(id, title string, test func() (State, string)) State {
+// step makes one test, which returns how it ended and a few words. One that the
+// server's own restart fell into is made again.
+func (d *doctor) step(ctx context.Context, id, title string, test func() (State, string)) State {
+	if d.gone != "" {
+		return d.tell(id, title, func() (State, string) { return Skipped, wentAway })
+	}
+	return d.tell(id, title, func() (State, string) { return d.judge(ctx, test) })
+}
+
+// tell makes one test, whatever becomes of the server.
+func (d *doctor) tell(id, title string, test func() (State, string)) State {
 	d.o.Progress(Step{ID: id, Title: title})
 	began := time.Now()
 	state, result := test()
@@ -256,19 +274,22 @@ func (d *doctor) find(code string, values ...any) {
 // conclude says what all of it means.
 func (d *doctor) conclude(works bool) {
 	r := &d.report
-	r.Works = works && !r.Has("gone")
+	if d.gone != "" {
+		d.find("gone", "error", d.gone)
+	}
+	r.Works = works && d.gone == ""
 	if !works {
 		r.Verdict = "Culvert cannot be reached on this path."
 		return
 	}
-	if r.Has("gone") {
+	if d.gone != "" {
 		r.Verdict = "Culvert went out of reach during the tests."
 		return
 	}
 	if d.failed > 0 && !r.Has("answers_cut") && !r.Has("busy") {
 		d.find("flaky", "failed", d.failed, "total", d.asked.Load())
 	}
-	if len(r.Findings) == 0 {
+	if len(r.Findings) == 0 || len(r.Findings) == 1 && r.Has("restarted") {
 		d.find("clear")
 	}
 	switch {

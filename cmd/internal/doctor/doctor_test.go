@@ -202,6 +202,20 @@ func TestMisbehaviours(t *testing.T) {
 	}
 }
 
+// TestNoPost: what cannot be sent is not said to pass.
+func TestNoPost(t *testing.T) {
+	needtest.Time(t, "it takes seconds")
+	t.Parallel()
+	o := quick(startBox(t, serve(t), middlebox.Options{Methods: []string{"GET", "HEAD"}}).URL())
+	o.Idle, o.Wait = time.Second, time.Second
+	r := examine(t, o)
+	for id, want := range map[string]State{"publish": Bad, "addresses": Good, "bodies": Skipped, "stream-post": Skipped} {
+		if i := slices.IndexFunc(r.Steps, func(s Step) bool { return s.ID == id }); i < 0 || r.Steps[i].State != want {
+			t.Errorf("%s is not %s: %+v", id, want, r.Steps)
+		}
+	}
+}
+
 // TestQueued: requests for the same address may have to wait for each other.
 func TestQueued(t *testing.T) {
 	needtest.Time(t, "it takes seconds")
@@ -479,7 +493,7 @@ func TestWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	for code, w := range words {
-		if !slices.Contains([]string{"good", "note", "slow", "bad"}, w.Level) || !strings.HasSuffix(w.Network, ".") || !strings.HasSuffix(w.Culvert, ".") {
+		if !slices.Contains([]string{"good", "note", "slow", "bad", "unknown"}, w.Level) || !strings.HasSuffix(w.Network, ".") || !strings.HasSuffix(w.Culvert, ".") {
 			t.Errorf("%s: %+v", code, w)
 		}
 	}

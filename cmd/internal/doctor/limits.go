@@ -13,7 +13,7 @@ import (
 // filters finds what is taken out of requests, and which requests are not let
 // through.
 func (d *doctor) filters(ctx context.Context) {
-	d.step("headers", "Headers of requests", func() (State, string) {
+	d.step(ctx, "headers", "Headers of requests", func() (State, string) {
 		sent := []string{"Authorization", "Idempotency-Key", "Last-Event-ID"}
 		var headers, lost []string
 		for _, name := range sent {
@@ -34,7 +34,7 @@ func (d *doctor) filters(ctx context.Context) {
 		}
 		return Good, "all arrive"
 	})
-	d.step("methods", "Methods", func() (State, string) {
+	d.step(ctx, "methods", "Methods", func() (State, string) {
 		var lost []string
 		for _, method := range []string{http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
 			a := d.ask(ctx, d.o.Patience, method, d.once("/doctor/echo"), "")
@@ -51,31 +51,36 @@ func (d *doctor) filters(ctx context.Context) {
 		}
 		return Good, "all pass"
 	})
-	d.step("lengths", "Long addresses and bodies", func() (State, string) {
-		var words []string
+	d.step(ctx, "addresses", "Long addresses", func() (State, string) {
 		for _, n := range []int{1500, 7500} {
 			if e := d.insist(ctx, http.MethodGet, "?x="+strings.Repeat("x", n), ""); e.Target < n {
 				d.find("url_limit", "bytes", n)
-				words = append(words, fmt.Sprintf("no address of %d bytes", n))
-				break
+				return Note, fmt.Sprintf("none of %d bytes", n)
 			}
+		}
+		return Good, "pass"
+	})
+	d.step(ctx, "bodies", "Long bodies", func() (State, string) {
+		if !d.canPost {
+			return Skipped, noPost
 		}
 		for _, n := range []int{4 << 10, 32 << 10} {
-			if !d.canPost {
-				break
-			}
 			if e := d.insist(ctx, http.MethodPost, "", strings.Repeat("x", n), "Content-Type", "text/plain"); e.Body < n {
 				d.find("body_limit", "bytes", n)
-				words = append(words, fmt.Sprintf("no body of %d bytes", n))
-				break
+				return Note, fmt.Sprintf("none of %d bytes", n)
 			}
-		}
-		if len(words) > 0 {
-			return Note, strings.Join(words, ", ")
 		}
 		return Good, "pass"
 	})
 }
+
+// Why tests are not made.
+const (
+	noPost      = "POST does not get through"
+	noWebSocket = "there is no WebSocket"
+	noStream    = "no stream flows"
+	didNotOpen  = "it did not open"
+)
 
 // insist asks for an echo more often where requests were lost before: there, a
 // few failures say nothing of what was in the request.
@@ -99,12 +104,12 @@ const wantedConnections = 8
 // connections finds how many requests may wait at the same time: those that the
 // server counts as present in a room.
 func (d *doctor) connections(ctx context.Context) {
-	d.step("connections", "Requests at the same time", func() (State, string) {
+	d.step(ctx, "connections", "Requests at the same time", func() (State, string) {
 		ctx, cancel := context.WithCancel(ctx)
 		var all sync.WaitGroup
 		defer all.Wait()
 		defer cancel()
-		room := d.room("many")
+		room := d.room(fmt.Sprintf("many%d", d.lives))
 		for i := range wantedConnections {
 			path := d.once(fmt.Sprintf("/rooms/%s/poll?wait=20&client=c%d", room, i))
 			all.Go(func() {
@@ -137,7 +142,7 @@ func (d *doctor) connections(ctx context.Context) {
 const clockOff = 30 * time.Second
 
 func (d *doctor) clock(ctx context.Context) {
-	d.step("clock", "Clock", func() (State, string) {
+	d.step(ctx, "clock", "Clock", func() (State, string) {
 		e, a, err := d.tryEcho(ctx, http.MethodGet, "", "")
 		if err != nil {
 			return Skipped, a.words()

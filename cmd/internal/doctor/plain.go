@@ -15,7 +15,7 @@ import (
 // does not.
 func (d *doctor) plain(ctx context.Context) error {
 	var failure error
-	d.step("plain", "Plain request", func() (State, string) {
+	d.tell("plain", "Plain request", func() (State, string) {
 		e, a, err := d.tryEcho(ctx, http.MethodGet, "", "")
 		for waited := 0; err != nil && waited < 2 && retryAfter(a) > 0; waited++ {
 			d.find("busy", "status", a.status)
@@ -57,7 +57,7 @@ func (d *doctor) plain(ctx context.Context) error {
 	if failure != nil {
 		return failure
 	}
-	d.step("large", "Answer of 64 KB", func() (State, string) {
+	d.step(ctx, "large", "Answer of 64 KB", func() (State, string) {
 		e, a, err := d.tryEcho(ctx, http.MethodGet, "?size=65536", "")
 		switch {
 		case err != nil || len(e.Fill) != 65536:
@@ -101,7 +101,7 @@ func (d *doctor) responseHeaders(a answer) {
 // repeat finds what happens to requests that are alike, and to those that
 // change something.
 func (d *doctor) repeat(ctx context.Context) {
-	d.step("repeat", "The same request again", func() (State, string) {
+	d.step(ctx, "repeat", "The same request again", func() (State, string) {
 		path := d.once("/doctor/echo")
 		first, _ := readEcho(d.ask(ctx, d.o.Patience, http.MethodGet, path, ""), path)
 		second, _ := readEcho(d.ask(ctx, d.o.Patience, http.MethodGet, path, ""), path)
@@ -119,25 +119,26 @@ func (d *doctor) repeat(ctx context.Context) {
 		}
 		return Good, "each gets an answer of its own"
 	})
-	d.step("publish", "Publishing by POST", func() (State, string) {
+	d.step(ctx, "publish", "Publishing by POST", func() (State, string) {
 		const total = 10
+		room := d.room(fmt.Sprintf("post%d", d.lives)) // what came of another try is not counted
 		answers := map[int]answer{}
 		var last answer
 		for i := range total {
-			last = d.publish(ctx, d.http, i)
+			last = d.publish(ctx, d.http, room, i)
 			answers[i] = last
 			if refusal(last) {
 				break // nine more would be refused as well
 			}
 		}
-		copies, ok := d.arrived(ctx)
+		copies, ok := d.arrived(ctx, room)
 		if again := d.stale(answers, copies); ok && len(again) > 0 {
 			for _, i := range again {
 				fresh := d.newClient()
-				answers[i] = d.publish(ctx, fresh, i)
+				answers[i] = d.publish(ctx, fresh, room, i)
 				fresh.CloseIdleConnections()
 			}
-			copies, ok = d.arrived(ctx)
+			copies, ok = d.arrived(ctx, room)
 		}
 		if !ok {
 			return Skipped, "what arrived cannot be read"
@@ -151,12 +152,12 @@ func (d *doctor) repeat(ctx context.Context) {
 }
 
 // publishPath begins the path of every publish.
-const publishPath = "/rooms/doctor-post-"
+const publishPath = "/rooms/doctor-post"
 
 // publish sends a number as a message without a key, so that every copy that
 // something makes of it is seen.
-func (d *doctor) publish(ctx context.Context, by *http.Client, i int) answer {
-	return d.askBy(ctx, by, d.o.Patience, http.MethodPost, publishPath+d.nonce+"?m="+strconv.Itoa(i), strconv.Itoa(i), "Content-Type", "text/plain")
+func (d *doctor) publish(ctx context.Context, by *http.Client, room string, i int) answer {
+	return d.askBy(ctx, by, d.o.Patience, http.MethodPost, "/rooms/"+room+"?m="+strconv.Itoa(i), strconv.Itoa(i), "Content-Type", "text/plain")
 }
 
 // stale are the publishes that went into a kept connection at its end and did
@@ -204,9 +205,9 @@ func (d *doctor) judgePublishes(answered map[int]bool, copies map[int]int, total
 }
 
 // arrived counts the numbers that were published, each with its copies.
-func (d *doctor) arrived(ctx context.Context) (map[int]int, bool) {
+func (d *doctor) arrived(ctx context.Context, room string) (map[int]int, bool) {
 	for range 3 {
-		a := d.ask(ctx, d.o.Patience, http.MethodGet, d.once(publishPath+d.nonce+"/history?limit=100"), "")
+		a := d.ask(ctx, d.o.Patience, http.MethodGet, d.once("/rooms/"+room+"/history?limit=100"), "")
 		var page struct {
 			Messages []struct{ Data int }
 		}

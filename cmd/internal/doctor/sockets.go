@@ -18,7 +18,8 @@ import (
 // socket is a WebSocket with one command under way at a time.
 type socket struct {
 	*websocket.Conn
-	ref int
+	ref     int
+	drained bool // the server said that it goes
 }
 
 // dial makes the handshake.
@@ -58,6 +59,7 @@ func (s *socket) next(patience time.Duration) (f frame, err error) {
 	if json.Unmarshal(text, &f) != nil || f.Type == "" {
 		return f, errCorrupt
 	}
+	s.drained = s.drained || saysDraining(text)
 	return f, nil
 }
 
@@ -91,7 +93,7 @@ func (s *socket) ping(patience time.Duration, size int) error {
 func (d *doctor) sockets(ctx context.Context) {
 	const handshake, first, large = "WebSocket handshake", "First frames", "Frame of 16 KB each way"
 	var s *socket
-	if d.step("ws-handshake", handshake, func() (State, string) {
+	if d.step(ctx, "ws-handshake", handshake, func() (State, string) {
 		var resp *http.Response
 		var err error
 		if s, resp, err = d.dial(ctx, ""); err != nil {
@@ -99,12 +101,25 @@ func (d *doctor) sockets(ctx context.Context) {
 		}
 		return Good, "accepted"
 	}) != Good {
-		d.skip("ws-frame", first)
-		d.skip("ws-large", large)
+		d.skip("ws-frame", first, noWebSocket)
+		d.skip("ws-large", large, noWebSocket)
 		return
 	}
 	defer func() { s.Close() }()
-	if d.step("ws-frame", first, func() (State, string) {
+	fresh := func() error { // for a test that is made again
+		next, _, err := d.dial(ctx, "")
+		if err == nil {
+			s.Close()
+			s = next
+		}
+		return err
+	}
+	tried := false
+	if d.step(ctx, "ws-frame", first, func() (State, string) {
+		if tried && fresh() != nil {
+			return Note, "no handshake"
+		}
+		tried = true
 		began := time.Now()
 		_, err := s.next(d.o.Patience)
 		if err == nil {
@@ -124,10 +139,15 @@ func (d *doctor) sockets(ctx context.Context) {
 		}
 		return Note, reason(err)
 	}) != Good {
-		d.skip("ws-large", large)
+		d.skip("ws-large", large, noWebSocket)
 		return
 	}
-	d.step("ws-large", large, func() (State, string) {
+	tried = false
+	d.step(ctx, "ws-large", large, func() (State, string) {
+		if tried && fresh() != nil {
+			return Note, "no handshake"
+		}
+		tried = true
 		err := s.ping(2*d.o.Patience, 16<<10)
 		if err == nil {
 			d.websocket = true
@@ -169,15 +189,15 @@ func serverSays(resp *http.Response, code string) bool {
 	return json.NewDecoder(resp.Body).Decode(&body) == nil && body.Error.Code == code
 }
 
-func (d *doctor) skip(id, title string) {
-	d.step(id, title, func() (State, string) { return Skipped, "" })
+func (d *doctor) skip(id, title, why string) {
+	d.tell(id, title, func() (State, string) { return Skipped, why })
 }
 
 // idleSocket leaves a WebSocket alone, then asks for a sign of life.
 func (d *doctor) idleSocket(ctx context.Context) fate {
 	s, began, ok := d.longSocket(ctx)
 	if !ok {
-		return fate{spent: true}
+		return fate{spent: true, why: didNotOpen}
 	}
 	defer s.Close()
 	stop := context.AfterFunc(ctx, func() { s.Close() })
@@ -189,13 +209,16 @@ func (d *doctor) idleSocket(ctx context.Context) fate {
 		_ = s.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping","ref":1}`))
 	})
 	defer ask.Stop()
-	if _, err := s.next(d.o.Idle + d.o.Patience); err != nil {
-		if broke(err) {
-			return fate{after: time.Since(began)}
+	for until := time.Now().Add(d.o.Idle + d.o.Patience); ; {
+		switch f, err := s.next(time.Until(until)); {
+		case err != nil && broke(err):
+			return fate{after: time.Since(began), drained: s.drained}
+		case err != nil:
+			return fate{silent: true, after: d.o.Idle}
+		case f.Type == "reply":
+			return fate{lasted: true, after: d.o.Idle}
 		}
-		return fate{silent: true, after: d.o.Idle}
 	}
-	return fate{lasted: true, after: d.o.Idle}
 }
 
 // longSocket opens a WebSocket on which the server stays quiet.
@@ -215,7 +238,7 @@ func (d *doctor) longSocket(ctx context.Context) (*socket, time.Time, bool) {
 func (d *doctor) busySocket(ctx context.Context) fate {
 	s, began, ok := d.longSocket(ctx)
 	if !ok {
-		return fate{spent: true}
+		return fate{spent: true, why: didNotOpen}
 	}
 	defer s.Close()
 	stop := context.AfterFunc(ctx, func() { s.Close() })
@@ -223,7 +246,7 @@ func (d *doctor) busySocket(ctx context.Context) fate {
 	for time.Since(began) < d.o.Idle {
 		sent := time.Now()
 		if err := s.ping(d.o.Patience, 16); err != nil {
-			return fate{silent: !broke(err), after: sent.Sub(began)}
+			return fate{silent: !broke(err), after: sent.Sub(began), drained: s.drained}
 		}
 		if !pause(ctx, min(time.Second, d.o.Idle/4)) {
 			break

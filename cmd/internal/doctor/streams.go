@@ -32,6 +32,7 @@ type events struct {
 	compressed bool
 	times      chan time.Time // closed at the end
 	bytes      atomic.Int64   // of the body, that have come
+	drained    atomic.Bool    // the server said that it goes
 }
 
 func (s *events) close() {
@@ -81,6 +82,10 @@ func (s *events) read(ctx context.Context, body io.Reader) {
 	lines.Buffer(nil, 64<<10)
 	for lines.Scan() {
 		if !strings.HasPrefix(lines.Text(), "data:") {
+			continue
+		}
+		if saysDraining([]byte(strings.TrimPrefix(lines.Text(), "data:"))) {
+			s.drained.Store(true)
 			continue
 		}
 		select {
@@ -139,10 +144,10 @@ func (d *doctor) streams(ctx context.Context) {
 	outcome := map[string]flow{}
 	why := ""
 	for _, f := range forms {
-		d.step(f.id, "Stream: "+f.name, func() (State, string) {
+		d.step(ctx, f.id, "Stream: "+f.name, func() (State, string) {
 			if f.method == http.MethodPost && !d.canPost {
 				outcome[f.name] = refused
-				return Skipped, "POST does not get through"
+				return Skipped, noPost
 			}
 			result, words := d.flow(ctx, f)
 			if outcome[f.name] = result; result == refused {
@@ -265,18 +270,18 @@ func (d *doctor) judgeStreams(outcome map[string]flow, why string) {
 func (d *doctor) busyStream(ctx context.Context) fate {
 	i := slices.IndexFunc(forms, func(f form) bool { return f.name == d.flowing })
 	if i < 0 {
-		return fate{spent: true}
+		return fate{spent: true, why: didNotOpen}
 	}
 	s, err := d.openStream(ctx, d.o.Patience, forms[i], "heartbeat=1")
 	if err != nil {
-		return fate{spent: true}
+		return fate{spent: true, why: didNotOpen}
 	}
 	defer s.close()
 	began, last := time.Now(), time.Now()
 	for time.Since(began) < max(d.o.Wait, d.o.Idle) {
 		at, ended, ok := s.next(time.Second + d.o.Patience)
 		if ended {
-			return fate{after: time.Since(began)}
+			return fate{after: time.Since(began), drained: s.drained.Load()}
 		}
 		if !ok {
 			return fate{silent: true, after: last.Sub(began)}

@@ -4,23 +4,24 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 )
 
 // fate is what becomes of something that should last.
 type fate struct {
-	lasted bool
-	silent bool // it was not ended, and nothing passes any more
-	after  time.Duration
-	spent  bool // it was not tested
-	failed int  // tries before, for reasons that have nothing to do with how long it took
+	lasted  bool
+	silent  bool // it was not ended, and nothing passes any more
+	drained bool // the server ended it, and said so
+	after   time.Duration
+	spent   bool // it was not tested
+	why     string
+	failed  int // tries before, for reasons that have nothing to do with how long it took
 }
 
 func (f fate) words(lasted string) string {
 	switch {
 	case f.spent:
-		return ""
+		return f.why
 	case f.lasted:
 		return lasted + " after " + seconds(f.after) + " s"
 	case f.silent:
@@ -31,68 +32,80 @@ func (f fate) words(lasted string) string {
 
 // wait is a test that takes long and only waits.
 type wait struct {
-	begin func()
-	done  chan struct{} // closed when fate is there
-	fate  fate
+	test  func(context.Context) fate
+	lives int       // of the server, when it began
+	done  chan fate // nil where it does not run
 }
 
 // beside begins what takes long beside the other tests, or, where they would be
 // in each other's way, when it is asked for.
 func (d *doctor) beside(ctx context.Context, test func(context.Context) fate) *wait {
-	w := &wait{done: make(chan struct{})}
-	w.begin = sync.OnceFunc(func() {
-		d.running.Go(func() {
-			defer close(w.done)
-			w.fate = test(ctx)
-		})
-	})
+	w := &wait{test: test}
 	if !d.crowded {
-		w.begin()
+		d.begin(ctx, w)
 	}
 	return w
+}
+
+func (d *doctor) begin(ctx context.Context, w *wait) {
+	if w.done == nil {
+		done := make(chan fate, 1)
+		w.lives, w.done = d.lives, done
+		d.running.Go(func() { done <- w.test(ctx) })
+	}
 }
 
 // waits are the tests that only wait; nil where there was nothing to wait for.
 type waits struct{ busy, idle, flow, poll *wait }
 
+// named is one of them, with its name and what became of it.
+type named struct {
+	id, title, lasted string
+	*wait
+	fate fate
+}
+
 // waiting waits for them.
 func (d *doctor) waiting(ctx context.Context, w waits) {
-	named := []struct {
-		id, title, lasted string
-		*wait
-		fate fate
-	}{
-		{"ws-busy", "WebSocket in use", "alive", w.busy, fate{spent: true}},
-		{"ws-idle", "WebSocket without traffic", "alive", w.idle, fate{spent: true}},
-		{"stream-long", "Stream with an event a second", "alive", w.flow, fate{spent: true}},
+	all := []named{
+		{"ws-busy", "WebSocket in use", "alive", w.busy, fate{spent: true, why: noWebSocket}},
+		{"ws-idle", "WebSocket without traffic", "alive", w.idle, fate{spent: true, why: noWebSocket}},
+		{"stream-long", "Stream with an event a second", "alive", w.flow, fate{spent: true, why: noStream}},
 		{"poll-long", "Longest poll", "answered", w.poll, fate{spent: true}},
 	}
-	long := max(d.o.Idle, d.o.Wait)
-	d.step("waiting", fmt.Sprintf("Long connections, %s s", seconds(long)), func() (State, string) {
-		state, words := Good, "all lived as long"
-		for _, one := range named {
-			if one.wait != nil {
-				one.begin()
+	id, title := "waiting", "Long connections"
+	for again := false; ; again = true {
+		restarted := false
+		d.tell(id, fmt.Sprintf("%s, %s s", title, seconds(max(d.o.Idle, d.o.Wait))), func() (state State, words string) {
+			if d.gone == "" {
+				state, words = d.outlive(ctx, all, again)
 			}
-		}
-		for i, one := range named {
-			if one.wait == nil {
-				continue
+			switch {
+			case d.gone != "":
+				return Bad, wentAway
+			case words == notJudged:
+				if restarted = true; !again {
+					words = onceMore
+				}
 			}
-			<-one.done
-			named[i].fate = one.wait.fate
-			d.failed += one.wait.fate.failed
-			if f := one.wait.fate; !f.lasted && !f.spent {
-				state, words = Note, "not all lived as long"
-			}
+			return state, words
+		})
+		if !restarted || again {
+			break
 		}
-		if state == Note && d.goneNow(ctx) {
-			return Bad, "the server went out of reach"
+		d.find("restarted")
+		id, title = "waiting-again", "Long connections again"
+	}
+	if d.gone == "" {
+		for _, one := range all {
+			d.failed += one.fate.failed
 		}
-		d.judgeWaiting(named[1].fate, named[0].fate, named[2].fate, named[3].fate)
-		return state, words
-	})
-	for _, one := range named {
+		d.judgeWaiting(all[1].fate, all[0].fate, all[2].fate, all[3].fate)
+	}
+	for _, one := range all {
+		if d.gone != "" && one.fate.spent {
+			one.fate.why = wentAway
+		}
 		state := Note
 		switch {
 		case one.fate.spent:
@@ -100,28 +113,39 @@ func (d *doctor) waiting(ctx context.Context, w waits) {
 		case one.fate.lasted:
 			state = Good
 		}
-		d.step(one.id, one.title, func() (State, string) { return state, one.fate.words(one.lasted) })
+		d.tell(one.id, one.title, func() (State, string) { return state, one.fate.words(one.lasted) })
 	}
 }
 
-// goneNow looks whether the server is still there where something was cut. A
-// server that has ended took everything with it, which is no limit of a network.
-func (d *doctor) goneNow(ctx context.Context) bool {
-	client := d.newClient() // a connection from before may be what was cut
-	defer client.CloseIdleConnections()
-	var a answer
-	for try := range 4 {
-		if try > 0 && !pause(ctx, time.Second/2) {
-			return false
-		}
-		path := d.once(echoPath)
-		a = d.askBy(ctx, client, d.o.Patience, http.MethodGet, path, "")
-		if _, err := readEcho(a, path); err == nil || ctx.Err() != nil {
-			return false
+// outlive waits for all tests, or again for those that the server's own restart
+// fell into.
+func (d *doctor) outlive(ctx context.Context, all []named, again bool) (State, string) {
+	for i := range all {
+		if one := &all[i]; one.wait != nil && (!again || one.fate.why == notJudged) {
+			d.begin(ctx, one.wait)
 		}
 	}
-	d.find("gone", "error", a.words())
-	return true
+	whole := true
+	for i := range all {
+		if one := &all[i]; one.wait != nil && one.done != nil {
+			one.fate, one.done = <-one.done, nil
+		}
+		whole = whole && (all[i].fate.lasted || all[i].fate.spent)
+	}
+	if whole {
+		return Good, "all lived as long"
+	}
+	state, words := Note, "not all lived as long"
+	if d.look(ctx); d.gone != "" {
+		return state, words
+	}
+	for i := range all {
+		if one := &all[i]; one.wait != nil && !one.fate.lasted && (one.fate.drained || one.lives != d.lives) {
+			one.fate = fate{spent: true, why: notJudged}
+			state, words = Skipped, notJudged
+		}
+	}
+	return state, words
 }
 
 // longPoll asks for a poll as long as the protocol allows. What fails at once
@@ -135,6 +159,9 @@ func (d *doctor) longPoll(ctx context.Context) (f fate) {
 		path := d.once(fmt.Sprintf("/rooms/%s/poll?wait=%d", d.room("wait"), int(d.o.Wait.Seconds())))
 		a := d.askBy(ctx, client, d.o.Wait+d.o.Patience, http.MethodGet, path, "")
 		switch {
+		case a.err == nil && a.status == http.StatusOK && saysDraining(a.body):
+			f.drained, f.after = true, a.took
+			return f
 		case a.err == nil && a.status == http.StatusOK:
 			f.lasted, f.after = true, a.took
 			return f
@@ -150,7 +177,7 @@ func (d *doctor) longPoll(ctx context.Context) (f fate) {
 
 // judgeWaiting tells one cause from another by what else lived on.
 func (d *doctor) judgeWaiting(idle, busy, flow, poll fate) {
-	d.lasts["websocket"] = busy.lasted && idle.lasted
+	d.lasts["websocket"] = (busy.lasted || busy.why == notJudged) && (idle.lasted || idle.why == notJudged)
 	switch {
 	case busy.spent || busy.lasted:
 	case busy.silent:

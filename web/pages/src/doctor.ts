@@ -1,14 +1,14 @@
 // The page "/doctor": tests what the network does, for a person.
 import { base, byId, copy, make } from "./dom";
-import { Step } from "./report";
-import type { Times } from "./run";
+import { Report, Step } from "./report";
+import { Times, why } from "./run";
 import { diagnose, total } from "./tests";
 
 const start = byId<HTMLButtonElement>("start");
 const marks: { [state: string]: string } = { good: "good", note: "note", bad: "bad", skipped: "skipped" };
 
 // What a colour says is said in words as well.
-const levels: { [level: string]: string } = { note: "handled", slow: "handled, and felt", bad: "in the way" };
+const levels: { [level: string]: string } = { note: "handled", slow: "handled, and felt", bad: "in the way", unknown: "not tested" };
 
 byId("url").textContent = base;
 
@@ -69,11 +69,28 @@ async function run() {
   byId("result").hidden = byId("report-section").hidden = true;
   byId("tests-section").hidden = byId("progress").hidden = false;
   byId<HTMLProgressElement>("progress").value = 0;
-  const report = await diagnose(times(), showStep);
+  const report = new Report();
+  try {
+    await diagnose(report, times(), showStep);
+  } catch (error) {
+    // Something is wrong with the tests themselves; what is known is shown.
+    report.miss("what is not listed", why(error));
+    report.tellMissed();
+    report.verdict = "The tests broke off before their end.";
+  }
+  clearInterval(ticking);
+  byId("left").textContent = byId("now").textContent = "";
   byId("progress").hidden = true;
-  byId("now").textContent = "";
-  const verdict = byId("verdict");
-  verdict.textContent = report.verdict;
+  show(report);
+  start.removeAttribute("aria-disabled");
+  running = false;
+  start.textContent = "Test again";
+  byId("verdict").focus({ preventScroll: true });
+  document.body.dataset.done = "1";
+}
+
+function show(report: Report) {
+  byId("verdict").textContent = report.verdict;
   for (const finding of report.findings) {
     const block = make("div", finding.level);
     block.dataset.code = finding.code;
@@ -84,11 +101,6 @@ async function run() {
   }
   byId("report").textContent = report.text();
   byId("result").hidden = byId("report-section").hidden = false;
-  start.removeAttribute("aria-disabled");
-  running = false;
-  start.textContent = "Test again";
-  verdict.focus({ preventScroll: true });
-  document.body.dataset.done = "1";
 }
 
 start.addEventListener("click", run);

@@ -1,5 +1,5 @@
 // A stream whose events are noted as they come.
-import { now, once, room, url } from "./net";
+import { now, once, room, saysDraining, url } from "./net";
 
 export interface Form {
   id: string;
@@ -19,6 +19,7 @@ export class Flow {
   compressed = false;
   bytes = 0;
   ended = false;
+  drained = false; // the server said that it goes
   private readonly control = new AbortController();
   private readonly times: number[] = [];
   private wake: () => void = () => {};
@@ -52,16 +53,19 @@ export class Flow {
   }
 
   private async read(reader: ReadableStreamDefaultReader<Uint8Array>) {
-    const decoder = new TextDecoder();
-    let rest = "";
     try {
+      const decoder = new TextDecoder();
+      let rest = "";
       for (;;) {
         const { done, value } = await reader.read();
         if (done) break;
         this.bytes += value!.length;
         const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
         rest = lines.pop()!;
-        for (const line of lines) if (line.startsWith("data:")) this.times.push(now());
+        for (const line of lines) {
+          if (saysDraining(line)) this.drained = true;
+          else if (line.startsWith("data:")) this.times.push(now());
+        }
         this.wake();
       }
     } catch {

@@ -2,7 +2,7 @@
 // at a time.
 import { ask, Echo, now, once, parse, pause, refusal, room, words } from "./net";
 import { foreignOrigin } from "./plain";
-import { Run, seconds } from "./run";
+import { noPost, Run, seconds } from "./run";
 
 export async function filters(run: Run) {
   const { patience } = run.times;
@@ -28,29 +28,30 @@ export async function filters(run: Run) {
     run.report.find("methods_blocked", { names: lost.join(", ") });
     return ["note", "blocked: " + lost.join(", ")];
   });
-  await run.step("lengths", "Long addresses and bodies", async () => {
-    const result: string[] = [];
+  await run.step("addresses", "Long addresses", async () => {
     for (const bytes of [1500, 7500]) {
       const echo = await insist(run, "?x=" + "x".repeat(bytes));
       if (echo && echo.target >= bytes) continue;
       run.report.find("url_limit", { bytes });
-      result.push("no address of " + bytes + " bytes");
-      break;
+      return ["note", "none of " + bytes + " bytes"];
     }
-    for (const bytes of run.canPost ? [4096, 32768] : []) {
+    return ["good", "pass"];
+  });
+  await run.step("bodies", "Long bodies", async () => {
+    if (!run.shown.canPost) return ["skipped", noPost];
+    for (const bytes of [4096, 32768]) {
       const echo = await insist(run, "", { method: "POST", body: "x".repeat(bytes), headers: { "Content-Type": "text/plain" } });
       if (echo && echo.body >= bytes) continue;
       run.report.find("body_limit", { bytes });
-      result.push("no body of " + bytes + " bytes");
-      break;
+      return ["note", "none of " + bytes + " bytes"];
     }
-    return result.length ? ["note", result.join(", ")] : ["good", "pass"];
+    return ["good", "pass"];
   });
 }
 
 /** Asks more often where requests were lost before: there, a few failures say nothing of what was in the request. */
 async function insist(run: Run, query: string, init?: RequestInit): Promise<Echo | undefined> {
-  for (let more = run.failed || run.report.has("answers_lost") ? 2 : 0; ; more--) {
+  for (let more = run.shown.failed || run.report.has("answers_lost") ? 2 : 0; ; more--) {
     const { echo, answer } = await run.echo(query, init);
     if (echo || refusal(answer) || !more) return echo;
   }
@@ -60,7 +61,7 @@ async function insist(run: Run, query: string, init?: RequestInit): Promise<Echo
 export async function connections(run: Run) {
   const wanted = 5;
   await run.step("connections", "Requests at the same time", async () => {
-    const name = room("many");
+    const name = room("many" + run.lives);
     const control = new AbortController();
     const poll = async (i: number) => {
       for (let tries = 0; tries < 3 && !control.signal.aborted; tries++) {
@@ -78,7 +79,7 @@ export async function connections(run: Run) {
     }
     control.abort();
     await Promise.all(polls.map((poll) => poll.catch(() => {})));
-    run.crowded = present < 4;
+    run.shown.crowded = present < 4;
     if (present < wanted) {
       run.report.find("connections", { count: present, wanted });
       return ["note", present + " of " + wanted];

@@ -20,6 +20,7 @@ export interface Echo {
   body: number;
   headers: { [name: string]: string | true };
   time: number;
+  uptime?: number; // milliseconds; a server of an earlier version does not tell
   fill?: string;
 }
 
@@ -34,6 +35,9 @@ export function once(path: string): string {
   asked++;
   return path + (path.includes("?") ? "&" : "?") + "n=" + nonce + "-" + asked;
 }
+
+/** Whether a message, or the answer to a poll, says that the server is about to go. */
+export const saysDraining = (text: string) => text.includes('"type":"bye","code":"draining"');
 
 /** The name of a room that nobody else uses. */
 export const room = (purpose: string) => "doctor-" + purpose + "-" + nonce;

@@ -1,10 +1,11 @@
 // Whether plain requests get through at all, and what they show of the way.
 import { Answer, ask, once, parse, pause, retryAfter, words } from "./net";
+import type { Mark } from "./report";
 import { Run } from "./run";
 
-export async function plain(run: Run): Promise<boolean> {
+export async function plain(run: Run): Promise<Mark> {
   const report = run.report;
-  const state = await run.step("plain", "Plain request", async () => {
+  const state = await run.tell("plain", "Plain request", async () => {
     let { echo, answer } = await run.echo();
     for (let waits = 0; !echo && waits < 2 && retryAfter(answer); waits++) {
       report.find("busy", { status: answer.status });
@@ -15,27 +16,27 @@ export async function plain(run: Run): Promise<boolean> {
       hopeless(run, answer);
       return ["bad", words(answer)];
     }
-    run.rtt = answer.ms;
+    run.shown.rtt = answer.ms;
     for (let i = 0; i < 4; i++) {
       const again = await run.echo();
-      if (again.echo) run.rtt = Math.min(run.rtt, again.answer.ms);
+      if (again.echo) run.shown.rtt = Math.min(run.shown.rtt, again.answer.ms);
     }
     report.from = echo.client;
     for (const name of ["via", "forwarded", "x-forwarded-for"]) {
       if (echo.headers[name] && !report.via) report.via = name + ": " + echo.headers[name];
     }
-    let result = Math.round(run.rtt) + " ms there and back";
+    let result = Math.round(run.shown.rtt) + " ms there and back";
     if (echo.protocol != "HTTP/1.1") result += ", " + echo.protocol;
     if (echo.protocol == "HTTP/1.0") report.find("http10");
     const lost = ["Cache-Control", "Content-Type", "Vary"].filter((name) => !answer.headers.get(name));
     if (lost.length) report.find("response_headers", { names: lost.join(", ") });
-    if (run.rtt > 400) {
-      report.find("slow", { ms: Math.round(run.rtt) });
+    if (run.shown.rtt > 400) {
+      report.find("slow", { ms: Math.round(run.shown.rtt) });
       return ["note", result];
     }
     return ["good", result];
   });
-  if (state == "bad") return false;
+  if (state == "bad" || state == "skipped") return state;
   await run.step("large", "Answer of 64 KB", async () => {
     let { echo, answer } = await run.echo("?size=65536");
     if (!echo && answer.silent) {
@@ -46,13 +47,13 @@ export async function plain(run: Run): Promise<boolean> {
       report.find("answers_cut");
       return ["note", "does not arrive whole"];
     }
-    if (answer.ms - run.rtt > 1000) {
+    if (answer.ms - run.shown.rtt > 1000) {
       report.find("thin", { seconds: (answer.ms / 1000).toFixed(1) });
       return ["note", (answer.ms / 1000).toFixed(1) + " s"];
     }
     return ["good", Math.round(answer.ms) + " ms"];
   });
-  return true;
+  return state;
 }
 
 /** Says why not even a plain request gets through. */

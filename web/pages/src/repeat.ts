@@ -25,7 +25,7 @@ export async function repeat(run: Run) {
   });
   await run.step("publish", "Publishing by POST", async () => {
     const all = 10;
-    const name = room("post");
+    const name = room("post" + run.lives); // what came of another try is not counted
     const answered: boolean[] = [];
     let last!: Answer;
     for (let i = 0; i < all; i++) {
@@ -43,7 +43,7 @@ function judgePublishes(run: Run, answered: boolean[], copies: Map<number, numbe
   let arrived = 0;
   copies.forEach((n) => (arrived += n));
   if (!arrived) {
-    run.canPost = false;
+    run.shown.canPost = false;
     if (!foreignOrigin(run, last)) run.report.find("post_blocked");
     return ["bad", words(last)];
   }
@@ -58,7 +58,7 @@ function judgePublishes(run: Run, answered: boolean[], copies: Map<number, numbe
     result = ["note", copies.size + " arrived as " + arrived];
   }
   if (copies.size < all) {
-    run.failed += all - copies.size;
+    run.shown.failed += all - copies.size;
     result = ["note", result[1] + "; " + (all - copies.size) + " did not arrive"];
   }
   return result;
@@ -72,7 +72,7 @@ async function arrived(run: Run, name: string): Promise<Map<number, number> | un
       for (const { data } of page.messages) copies.set(data, (copies.get(data) || 0) + 1);
       return copies;
     }
-    run.failed++;
+    run.shown.failed++;
   }
   return undefined;
 }

@@ -28,6 +28,8 @@ export class Report {
   via = "";
   verdict = "";
   works = false;
+  private readonly missed: string[] = [];
+  private reason = "";
 
   has(code: string): boolean {
     return this.findings.some((f) => f.code == code);
@@ -39,6 +41,19 @@ export class Report {
     const fill = (text: string) => text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
     const { level, network, culvert } = findings[code];
     this.findings.push({ code, level, network: fill(network), culvert: fill(culvert) });
+  }
+
+  /** Notes a test that could not be made, for a reason that is not the network's. */
+  miss(title: string, reason: string) {
+    this.missed.push(title);
+    this.reason = this.reason || reason;
+  }
+
+  /** Says which tests could not be made. */
+  tellMissed(): boolean {
+    if (!this.missed.length) return false;
+    this.find("not_made", { names: this.missed.join(", "), error: this.reason });
+    return true;
   }
 
   text(): string {

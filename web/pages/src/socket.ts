@@ -1,6 +1,6 @@
 // A WebSocket with one command under way at a time.
 import { base } from "./dom";
-import { once, parse, room } from "./net";
+import { once, parse, room, saysDraining } from "./net";
 
 export type Trouble = "silent" | "ended" | "corrupt";
 
@@ -12,6 +12,7 @@ export class Socket {
   private opened = false;
   private closed = false;
   private corrupt = false;
+  drained = false; // the server said that it goes
 
   constructor(query: string) {
     this.ws = new WebSocket(base.replace(/^http/, "ws") + once("/rooms/" + room("ws") + "/ws" + query));
@@ -20,6 +21,7 @@ export class Socket {
       this.wake();
     };
     this.ws.onmessage = (event) => {
+      this.drained = this.drained || saysDraining(String(event.data));
       this.frames.push(parse(event.data) || {});
       this.wake();
     };

@@ -1,7 +1,7 @@
 // The three forms of a stream: held, batched, good; and how long one lives.
 import { Flow, Form, forms } from "./flow";
 import { now } from "./net";
-import { Fate, Run, spent } from "./run";
+import { Fate, noPost, Run, spent } from "./run";
 
 type Outcome = "flows" | "batched" | "held" | "bodyHeld" | "lumps" | "opening" | "packed" | "refused";
 
@@ -10,14 +10,14 @@ export async function streams(run: Run) {
   let why = "";
   for (const form of forms) {
     await run.step(form.id, "Stream: " + form.name, async () => {
-      if (form.method == "POST" && !run.canPost) {
+      if (form.method == "POST" && !run.shown.canPost) {
         outcome[form.name] = "refused";
-        return ["skipped", "POST does not get through"];
+        return ["skipped", noPost];
       }
       const [result, text] = await flow(run, form);
       outcome[form.name] = result;
       if (result == "refused") why = text;
-      if (result == "flows" && !run.flowing) run.flowing = form;
+      if (result == "flows" && !run.shown.flowing) run.shown.flowing = form;
       return [result == "flows" ? "good" : "note", text];
     });
   }
@@ -34,15 +34,15 @@ export async function streams(run: Run) {
   if (!good.length && kinds.has("bodyHeld")) report.find("streams_body_held");
   if (!good.length && kinds.has("held")) report.find("streams_held");
   // Much later than a connection takes to open and an answer to come, in every form.
-  const late = run.firstEvent - run.rtt;
-  if (good.length && late > 3 * run.rtt + 150) report.find("streams_late", { ms: Math.round(late) });
-  if (good.length && bad.length && run.canPost) report.find("streams_differ", { good: good.join(" and "), bad: bad.join(" and ") });
+  const late = run.shown.firstEvent - run.shown.rtt;
+  if (good.length && late > 3 * run.shown.rtt + 150) report.find("streams_late", { ms: Math.round(late) });
+  if (good.length && bad.length && run.shown.canPost) report.find("streams_differ", { good: good.join(" and "), bad: bad.join(" and ") });
   if (!good.length && kinds.size == 1 && kinds.has("refused")) report.find("streams_refused", { error: why || "POST" });
 }
 
 async function flow(run: Run, form: Form): Promise<[Outcome, string]> {
   let [result, text] = await probe(run, form, "probe=1");
-  if (result == "refused" && run.failed) [result, text] = await probe(run, form, "probe=1");
+  if (result == "refused" && run.shown.failed) [result, text] = await probe(run, form, "probe=1");
   if (result == "batched") [result, text] = await probe(run, form, "probe=1"); // once may be chance
   if (result != "held" && result != "bodyHeld") return [result, text];
   const [filled] = await probe(run, form, "probe=1&pad=16384");
@@ -50,7 +50,7 @@ async function flow(run: Run, form: Form): Promise<[Outcome, string]> {
     // Or was it bad luck? That would not strike twice.
     const again = await probe(run, form, "probe=1");
     if (again[0] != "flows") return ["opening", "held back at its beginning"];
-    run.failed++;
+    run.shown.failed++;
     return again;
   }
   if (filled == "lumps" || filled == "batched") return ["lumps", "comes in lumps"];
@@ -58,7 +58,7 @@ async function flow(run: Run, form: Form): Promise<[Outcome, string]> {
 }
 
 async function probe(run: Run, form: Form, params: string): Promise<[Outcome, string]> {
-  const patience = 2 * run.rtt + run.times.patience / 2;
+  const patience = 2 * run.shown.rtt + run.times.patience / 2;
   const began = now();
   const flow = new Flow();
   try {
@@ -74,7 +74,7 @@ async function probe(run: Run, form: Form, params: string): Promise<[Outcome, st
     if (second === undefined) return ["lumps", "after the first event nothing comes"];
     // They were sent 300 ms apart.
     if (second - first < 100) return ["batched", "events arrive together"];
-    run.firstEvent = Math.min(run.firstEvent, first - began);
+    run.shown.firstEvent = Math.min(run.shown.firstEvent, first - began);
     return ["flows", "flows, first event after " + Math.round(first - began) + " ms"];
   } finally {
     flow.close();
@@ -89,7 +89,7 @@ export async function busyStream(run: Run, form: Form): Promise<Fate> {
     let last = began;
     while (now() - began < Math.max(run.times.idle, run.times.wait)) {
       const at = await flow.next(1000 + run.times.patience);
-      if (at === undefined) return flow.ended ? { end: "cut", ms: now() - began } : { end: "silent", ms: last - began };
+      if (at === undefined) return flow.ended ? { end: "cut", ms: now() - began, drained: flow.drained } : { end: "silent", ms: last - began };
       last = at;
     }
     return { end: "lasted", ms: now() - began };

@@ -1,58 +1,67 @@
 // The tests that only wait. They begin as soon as there is something to wait
 // for, and run beside the others.
-import { ask, now, once, pause, readEcho, room, words } from "./net";
-import { Fate, Run, seconds, spent } from "./run";
+import { ask, now, once, room, saysDraining } from "./net";
+import { Fate, notJudged, noWebSocket, onceMore, Result, Run, seconds, Wait, wentAway } from "./run";
 
-type Waits = { [K in "busy" | "idle" | "flow" | "poll"]: undefined | (() => Promise<Fate>) };
+type Waits = { [K in "busy" | "idle" | "flow" | "poll"]: undefined | Wait };
 
-/** Waits for the tests that only wait. */
+/** Waits for the tests that only wait, and again for those that the server's own restart fell into. */
 export async function waiting(run: Run, waits: Waits) {
-  const { idle, wait } = run.times;
-  const longest = Math.max(idle, wait);
-  let fates: Fate[] = [];
-  const left = run.crowded ? longest : Math.max(1, run.until - now());
-  await run.step(
-    "waiting",
-    "Long connections, " + seconds(longest) + " s",
-    async () => {
-      fates = await Promise.all([waits.busy, waits.idle, waits.flow, waits.poll].map((fate) => (fate ? fate() : spent)));
-      const whole = fates.every((f) => f.end == "lasted" || f.end == "spent");
-      if (!whole && (await goneNow(run))) return ["bad", "the server went out of reach"];
-      judgeWaiting(run, fates[0], fates[1], fates[2], fates[3]);
-      return whole ? ["good", "all lived as long"] : ["note", "not all lived as long"];
-    },
-    left,
-  );
-  const ids: [string, string][] = [
+  const longest = Math.max(run.times.idle, run.times.wait);
+  const all = [waits.busy, waits.idle, waits.flow, waits.poll];
+  const none = (why: string): Fate => ({ end: "spent", ms: 0, why });
+  const fates = [none(noWebSocket), none(noWebSocket), none("no stream flows"), none("")];
+  const title = (words: string) => words + ", " + seconds(longest) + " s";
+  let restarted = false;
+  const make = (again: boolean) => async (): Promise<Result> => {
+    restarted = false;
+    if (run.gone) return ["bad", wentAway];
+    const result = await outlive(run, all, fates, again);
+    restarted = result[1] == notJudged;
+    return restarted && !again ? [result[0], onceMore] : result;
+  };
+  await run.tell("waiting", title("Long connections"), make(false), run.shown.crowded ? longest : Math.max(1, run.until - now()));
+  if (restarted) {
+    run.report.find("restarted");
+    await run.tell("waiting-again", title("Long connections again"), make(true), longest);
+  }
+  if (!run.gone) judgeWaiting(run, fates[0], fates[1], fates[2], fates[3]);
+  const named: [string, string][] = [
     ["ws-busy", "WebSocket in use"],
     ["ws-idle", "WebSocket without traffic"],
     ["stream-long", "Stream with an event a second"],
     ["poll-long", "Longest poll"],
   ];
-  for (let i = 0; i < ids.length; i++) {
-    const { end, ms } = fates[i];
-    const lasted = ids[i][0] == "poll-long" ? "answered after " : "alive after ";
+  for (let i = 0; i < named.length; i++) {
+    const { end, ms, why } = fates[i];
+    const lasted = named[i][0] == "poll-long" ? "answered after " : "alive after ";
     const text = (end == "lasted" ? lasted : end == "silent" ? "silent after " : "cut after ") + seconds(ms) + " s";
-    await run.step(ids[i][0], ids[i][1], async () => (end == "spent" ? ["skipped", ""] : [end == "lasted" ? "good" : "note", text]));
+    await run.tell(named[i][0], named[i][1], async () => (end == "spent" ? ["skipped", run.gone ? wentAway : why || ""] : [end == "lasted" ? "good" : "note", text]));
   }
 }
 
-/**
- * Looks whether the server is still there where something was cut. A server that
- * has ended took everything with it, which is no limit of a network. Silence says
- * little: a browser may ask on a connection that was forgotten.
- */
-async function goneNow(run: Run): Promise<boolean> {
-  for (let tries = 1; ; tries++) {
-    const path = once("/doctor/echo");
-    const answer = await ask(run.times.patience, path);
-    if (answer.silent || readEcho(answer, path)) return false;
-    if (tries == 4) {
-      run.report.find("gone", { error: words(answer) });
-      return true;
-    }
-    await pause(500);
+/** Notes what became of all tests, or of those that are made again. */
+async function outlive(run: Run, all: (Wait | undefined)[], fates: Fate[], again: boolean): Promise<Result> {
+  all.forEach((wait, i) => {
+    if (wait && (!again || fates[i].why == notJudged)) run.begin(wait);
+  });
+  for (let i = 0; i < all.length; i++) {
+    const wait = all[i];
+    if (!wait || !wait.fate) continue;
+    fates[i] = await wait.fate;
+    wait.fate = undefined;
   }
+  if (fates.every((f) => f.end == "lasted" || f.end == "spent")) return ["good", "all lived as long"];
+  // A server that has ended took everything with it, which is no limit of a network.
+  await run.look();
+  if (run.gone) return ["bad", wentAway];
+  let result: Result = ["note", "not all lived as long"];
+  all.forEach((wait, i) => {
+    if (!wait || fates[i].end == "lasted" || (!fates[i].drained && wait.lives == run.lives)) return;
+    fates[i] = { end: "spent", ms: 0, why: notJudged };
+    result = ["skipped", notJudged];
+  });
+  return result;
 }
 
 /** Asks for a poll as long as the protocol allows. What fails at once has not failed for its length. */
@@ -60,10 +69,11 @@ export async function longPoll(run: Run): Promise<Fate> {
   const { wait, patience } = run.times;
   for (let tries = 1; ; tries++) {
     const answer = await ask(wait + patience, once("/rooms/" + room("wait") + "/poll?wait=" + Math.floor(wait / 1000)));
+    if (saysDraining(answer.text)) return { end: "cut", ms: answer.ms, drained: true };
     if (answer.status == 200) return { end: "lasted", ms: answer.ms };
     if (answer.silent) return { end: "silent", ms: wait };
     if (answer.ms > 1000 || tries == 3) return { end: "cut", ms: answer.ms };
-    run.failed++;
+    run.shown.failed++;
   }
 }
 
@@ -71,7 +81,7 @@ export async function longPoll(run: Run): Promise<Fate> {
 function judgeWaiting(run: Run, busy: Fate, idle: Fate, flow: Fate, poll: Fate) {
   const report = run.report;
   const after = (fate: Fate) => ({ seconds: seconds(fate.ms) });
-  run.websocketLasts = busy.end == "lasted" && idle.end == "lasted";
+  run.shown.websocketLasts = [busy, idle].every((fate) => fate.end == "lasted" || fate.why == notJudged);
   if (busy.end == "silent") report.find("ws_goes_silent", after(busy));
   if (busy.end == "cut") report.find("ws_age", after(busy));
   if (busy.end == "lasted" && idle.end == "silent") report.find("idle_forgotten", after(idle));
