@@ -58,7 +58,7 @@ func TestDoctorPage(t *testing.T) {
 		{"is busy", middlebox.Options{Answer: middlebox.Busy(503, second, 4)}, "busy", ""},
 		{"goes away", middlebox.Options{Answer: &middlebox.Answer{Status: 502}}, "gone", "out of reach during"},
 		{"starts the server again", middlebox.Options{}, "restarted clear", "over a WebSocket."},
-		{"changes Host", middlebox.Options{}, "origin", "Publishing needs"},
+		{"changes Host", middlebox.Options{}, "origin", "Nothing can be published"},
 	}
 	var mu sync.Mutex
 	var again []network // guarded by mu

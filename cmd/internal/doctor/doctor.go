@@ -306,8 +306,11 @@ func (d *doctor) conclude(works bool) {
 		r.Best = "poll"
 		r.Verdict = "Culvert works here by polling: each message comes as the answer to a request that waits for it."
 	}
-	if !d.canPost {
+	switch {
+	case !d.canPost && d.websocket:
 		r.Verdict += " Publishing needs a WebSocket here."
+	case !d.canPost:
+		r.Verdict += " Nothing can be published: neither POST nor a WebSocket gets through."
 	}
 }
 

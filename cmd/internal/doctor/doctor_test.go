@@ -206,9 +206,12 @@ func TestMisbehaviours(t *testing.T) {
 func TestNoPost(t *testing.T) {
 	needtest.Time(t, "it takes seconds")
 	t.Parallel()
-	o := quick(startBox(t, serve(t), middlebox.Options{Methods: []string{"GET", "HEAD"}}).URL())
+	o := quick(startBox(t, serve(t), middlebox.Options{Methods: []string{"GET", "HEAD"}, Upgrade: middlebox.UpgradeStrip}).URL())
 	o.Idle, o.Wait = time.Second, time.Second
 	r := examine(t, o)
+	if !strings.HasSuffix(r.Verdict, "Nothing can be published: neither POST nor a WebSocket gets through.") {
+		t.Error(r.Verdict)
+	}
 	for id, want := range map[string]State{"publish": Bad, "addresses": Good, "bodies": Skipped, "stream-post": Skipped} {
 		if i := slices.IndexFunc(r.Steps, func(s Step) bool { return s.ID == id }); i < 0 || r.Steps[i].State != want {
 			t.Errorf("%s is not %s: %+v", id, want, r.Steps)
@@ -409,6 +412,10 @@ func TestNoAnswer(t *testing.T) {
 		"a dead proxy, HTTPS":              {secure.URL, gone.URL, "proxy_unreachable", "The proxy cannot be reached: the connection is refused."},
 		"a proxy that refuses HTTPS":       {secure.URL, refuses(403), "unreachable", "no answer: the proxy refuses CONNECT with status 403."},
 		"a proxy that wants a name, HTTPS": {secure.URL, refuses(407), "proxy_auth", "wants a name and a password"},
+		"the page's address":               {plain.URL + "/doctor", "", "wrong_path", "it knows nothing of /doctor."},
+		"a room's address":                 {plain.URL + "/rooms/lobby/", "", "wrong_path", "it knows nothing of /rooms/lobby."},
+		"a server that does not run":       {refuses(502), "", "server_down", "does not reach it (status 502)."},
+		"a name and a password":            {refuses(401), "", "login", "wants a name and a password (status 401)."},
 		"moved to HTTPS":                   {moves("https://culvert.test:8443PATH"), "", "moved", "another address: https://culvert.test:8443."},
 		"moved below a prefix":             {moves("/inner/PATH"), "", "moved", "/inner."},
 		"a page to sign in":                {moves("https://wifi.example.org/sign-in?from=PATH"), "", "moved", "https://wifi.example.org/sign-in."},

@@ -29,12 +29,31 @@ func (d *doctor) hopeless(a answer) string {
 		to := d.target(a)
 		d.find("moved", "address", to)
 		return a.words() + ", to " + to
+	case a.status >= http.StatusBadGateway && a.status <= http.StatusGatewayTimeout:
+		d.find("server_down", "status", a.status)
+	case a.status == http.StatusUnauthorized:
+		d.find("login")
+	case a.status == http.StatusNotFound && isNotFound(a.body):
+		// The page's or a room's address was copied.
+		if here, err := url.Parse(d.base); err == nil && here.Path != "" {
+			path := here.Path
+			here.Path, here.RawPath = "", ""
+			d.find("wrong_path", "path", path, "address", here.Redacted())
+			break
+		}
+		d.find("foreign", "status", a.status)
 	case a.status < 400 && !json.Valid(a.body):
 		d.find("portal", "status", a.status)
 	default:
 		d.find("foreign", "status", a.status)
 	}
 	return a.words()
+}
+
+// isNotFound reports whether it is Culvert that says so.
+func isNotFound(body []byte) bool {
+	var told struct{ Error struct{ Code string } }
+	return json.Unmarshal(body, &told) == nil && told.Error.Code == "not_found"
 }
 
 // proxyFailed reports whether it is the proxy that cannot be reached.

@@ -63,6 +63,8 @@ function hopeless(run: Run, answer: Answer) {
   if (answer.error) report.find("unreachable", { error: answer.error });
   else if (answer.status == 407) report.find("proxy_auth");
   else if (retryAfter(answer)) report.find("busy", { status: answer.status });
+  else if (answer.status >= 502 && answer.status <= 504) report.find("server_down", { status: answer.status });
+  else if (answer.status == 401) report.find("login");
   else if (answer.status < 400 && !json) report.find("portal", { status: answer.status });
   else report.find("foreign", { status: answer.status });
 }

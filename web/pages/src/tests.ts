@@ -56,6 +56,6 @@ function conclude(run: Run, plainly: Mark) {
   else if (shown.websocket && !report.has("ws_goes_silent")) report.verdict = "Culvert works here over a WebSocket that is renewed in time.";
   else if (shown.flowing) report.verdict = "Culvert works here over a stream (" + shown.flowing.name + ").";
   else report.verdict = "Culvert works here by polling: each message comes as the answer to a request that waits for it.";
-  if (!shown.canPost) report.verdict += " Publishing needs a WebSocket here.";
+  if (!shown.canPost) report.verdict += shown.websocket ? " Publishing needs a WebSocket here." : " Nothing can be published: neither POST nor a WebSocket gets through.";
   if (missed) report.verdict += " Not everything could be tested.";
 }
