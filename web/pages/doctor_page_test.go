@@ -1,11 +1,13 @@
 package pages_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/culvertd/culvert/hub/needtest"
+	"github.com/culvertd/culvert/transport/middlebox"
 )
 
 // TestDoctorPageFails: where a browser, or something added to it, does not do
@@ -40,5 +42,62 @@ func TestDoctorPageFails(t *testing.T) {
 			x.until(`document.querySelector("#findings [data-code=` + tt.code + `] .level").textContent == "not tested"`)
 			x.until(`document.querySelector("#start").textContent == "Test again" && !document.querySelector("#start").hasAttribute("aria-disabled") && document.querySelector("#now").textContent == ""`)
 		})
+	}
+}
+
+// TestDoctorLooks: what the page shows while it tests and afterwards can be read
+// and reached on a phone, and nothing of it is cut off.
+func TestDoctorLooks(t *testing.T) {
+	needtest.Time(t, "it starts a browser")
+	b := startBrowser(t)
+	box, err := middlebox.Start(middlebox.Config{Upstream: strings.TrimPrefix(start(t).URL, "http://"), Options: middlebox.Options{
+		Upgrade: middlebox.UpgradeStrip, Strip: []string{"Authorization"}, Methods: []string{"GET", "HEAD"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(box.Close)
+	for _, w := range []window{{390, 844, true}, {390, 844, false}, {1280, 900, true}} {
+		t.Run(fmt.Sprintf("%d %v", w.width, w.dark), func(t *testing.T) {
+			x := b.open(t, box.URL()+"/doctor?idle=2&wait=3&patience=3", w, nil)
+			x.until(`document.readyState == "complete" && document.querySelector("#url").textContent != "URL"`)
+			x.do(`document.querySelector("#start").focus()`)
+			x.press("Enter")
+			x.until(`document.querySelector("#test-waiting.running")`)
+			x.readable("while it tests")
+			x.untilFor(time.Minute, `document.body.dataset.done == "1"`)
+			x.readable("afterwards")
+			x.picture(fmt.Sprintf("looks-doctor-done-%d-%v", w.width, w.dark))
+			x.until(`document.activeElement.id == "verdict"`)
+			for _, id := range []string{"copy", "report"} {
+				x.press("Tab")
+				x.until(`document.activeElement.id == "` + id + `" && getComputedStyle(document.activeElement).outlineStyle == "solid"`)
+			}
+			if verdict := x.text("#verdict"); !strings.HasSuffix(verdict, "Nothing can be published: neither POST nor a WebSocket gets through.") {
+				t.Errorf("the verdict is %q", verdict)
+			}
+			// A skipped test says why.
+			x.until(`Array.from(document.querySelectorAll("#tests .skipped .words")).every((e) => e.textContent)`)
+		})
+	}
+}
+
+// readable looks whether all text can be read, and nothing sticks out.
+func (x *tab) readable(when string) {
+	x.t.Helper()
+	var got struct {
+		Scroll, Inner int
+		Contrast      float64
+		Worst         string
+		Faded, Cut    string
+	}
+	if err := x.run(looks, &got); err != nil {
+		x.t.Fatal(err)
+	}
+	if got.Scroll > got.Inner || got.Cut != "" {
+		x.t.Errorf("%s: %d wide in a window of %d; cut off: %q", when, got.Scroll, got.Inner, got.Cut)
+	}
+	if got.Contrast < 4.5 || got.Faded != "" {
+		x.t.Errorf("%s: %q has a contrast of %.2f; faded: %q", when, got.Worst, got.Contrast, got.Faded)
 	}
 }

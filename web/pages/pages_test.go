@@ -175,8 +175,11 @@ const looks = `(() => {
 		const c = (x, y) => (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05);
 		edge = Math.min(edge, Math.max(c(own, b), c(a, b)));
 	}
+	const texts = Array.from(document.querySelectorAll("body *")).filter((e) => e.getClientRects().length && e.textContent.trim());
+	const faded = texts.filter((e) => getComputedStyle(e).opacity < 1 && !e.matches("input")).map((e) => e.textContent.trim()).join(", ");
+	const cut = texts.filter((e) => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX != "visible" && !e.matches(".hidden, .skip")).map((e) => e.tagName + "#" + e.id).join(", ");
 	const orphans = Array.from(document.querySelectorAll("li")).filter((e) => e.parentElement.hasAttribute("role")).length;
-	return { edge, orphans, scroll: document.documentElement.scrollWidth, inner: innerWidth, contrast, worst, dark: light(getComputedStyle(document.body).backgroundColor) < 0.2 };
+	return { edge, orphans, faded, cut, scroll: document.documentElement.scrollWidth, inner: innerWidth, contrast, worst, dark: light(getComputedStyle(document.body).backgroundColor) < 0.2 };
 })()`
 
 // TestFindings: they can be read.
