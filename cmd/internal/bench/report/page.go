@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -99,7 +100,7 @@ type chart struct {
 	Title  string
 	Legend []string
 	SVG    template.HTML
-	Over   bool // the time of the run
+	Shaded bool // in part: what was measured
 }
 
 func (r *Result) charts() []chart {
@@ -116,16 +117,17 @@ func (r *Result) charts() []chart {
 		}
 		return v
 	}
+	shaded := slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Phase == "measuring" })
 	if r.Traffic.Delivered > 0 {
-		all = append(all, chart{Title: "Deliveries a second", Over: true, SVG: timeline(r.Samples, Number, series(func(s Sample) float64 { return s.PerSecond }))})
+		all = append(all, chart{Title: "Deliveries a second", Shaded: shaded, SVG: timeline(r.Samples, Number, series(func(s Sample) float64 { return s.PerSecond }))})
 	}
 	percent := func(v float64) string { return Number(100*v) + " %" }
 	client := series(func(s Sample) float64 { return s.ClientBusy })
 	if r.Samples[len(r.Samples)-1].ServerKnown {
 		server := series(func(s Sample) float64 { return s.ServerBusy })
 		all = append(all,
-			chart{Title: "Processor, in cores", Legend: []string{"server", "this client"}, Over: true, SVG: timeline(r.Samples, percent, server, client)},
-			chart{Title: "Server's resident memory", Over: true, SVG: timeline(r.Samples, func(v float64) string { return Number(v) + " MB" },
+			chart{Title: "Processor, in cores", Legend: []string{"server", "this client"}, Shaded: shaded, SVG: timeline(r.Samples, percent, server, client)},
+			chart{Title: "Server's resident memory", Shaded: shaded, SVG: timeline(r.Samples, func(v float64) string { return Number(v) + " MB" },
 				series(func(s Sample) float64 { return float64(s.RSS) / (1 << 20) }))})
 	}
 	return all

@@ -106,7 +106,9 @@ func TestTooLittleToTell(t *testing.T) {
 	tiny.CPU = &report.CPU{ServerSeconds: 0.0018, ServerBusy: 0.0018, ClientBusy: 0.0099}
 	tiny.Stalled = &report.Stalled{Count: 4, KernelEach: 0, UserEach: -20}
 	tiny.Errors[0].Count = 1
-	broken := &report.Result{Load: report.Load{Subscribers: 5}, Broken: "no luck"}
+	broken := &report.Result{Load: report.Load{Subscribers: 5}, Broken: "no luck", Samples: []report.Sample{
+		{At: 0.25, Phase: "connecting", RSS: 1 << 20, ServerKnown: true}, {At: 0.5, Phase: "connecting", RSS: 1 << 20, ServerKnown: true},
+	}}
 	alone := &report.Result{Traffic: report.Traffic{Seconds: 1, Published: 5, PublishesPerSecond: 5}}
 	much := sample()
 	much.CPU.ServerSeconds = 0.2
@@ -119,9 +121,9 @@ func TestTooLittleToTell(t *testing.T) {
 			"  per connection          too little to tell\n", "  server, in all          1.80 ms; under 1 % of a core\n", "  this client             under 1 % of a core\n",
 			"  kernel, for each        too little to tell\n", "  server, for each        too little to tell\n", "ws: <ended> (once)\n",
 		}, []string{"-3.0 KB", "in the kernel", " 0 %", "memory per idle connection"}},
-		{broken, []string{"  connected               0 in "}, []string{"Traffic", "published"}},
+		{broken, []string{"  connected               0 in ", "resident memory"}, []string{"Traffic", "published", "shaded"}},
 		{alone, []string{"  connected               nobody\n", "  delivered               nothing\n"}, []string{"in one read"}},
-		{much, []string{"200 ms, 90 % of it in the kernel; 1 % of a core"}, nil},
+		{much, []string{"The shaded part is what was measured.", "200 ms, 90 % of it in the kernel; 1 % of a core"}, nil},
 	} {
 		var b strings.Builder
 		if err := errors.Join(tt.r.WriteTable(&b), tt.r.WritePage(&b)); err != nil {
