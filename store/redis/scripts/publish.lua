@@ -80,34 +80,37 @@ end
 -- allow it to us only later.
 local function open(head, value, stream, name, channel)
   if not value then value = try('GET', head) end
-  local epoch, offset, id, time, floor, floorID, bytes, due, ends
+  local epoch, offset, id, time, floor, floorID, bytes, due, ends, since, total
   if type(value) == 'table' then return { name = name, channel = channel, err = value.err } end
   if value then
-    epoch, offset, id, time, floor, floorID, bytes, due, ends =
-      match(value, '^(%w+) (%d+) (%S+) (%d+) (%d+) (%S+) (%d+) (%d+) ?(%d*)')
+    epoch, offset, id, time, floor, floorID, bytes, due, ends, since, total =
+      match(value, '^(%w+) (%d+) (%S+) (%d+) (%d+) (%S+) (%d+) (%d+) ?(%d*) ?(%d*) ?(%d*)')
   end
   local stale
   if not due then
-    epoch, offset, id, time, floor, floorID, bytes, due, ends = newEpoch(''), '0', '-', '0', '0', '-', '0', '0', ''
+    epoch, offset, id, time, floor, floorID, bytes, due, ends, total =
+      newEpoch(''), '0', '-', '0', '0', '-', '0', '0', '', ''
   elseif now >= time + age then -- the stream has expired as a whole, or ought to have
     floor, floorID, bytes, stale = offset, id, '0', true
   end
-  local room = {
-    name = name, channel = channel, head = head, stream = stream, epoch = epoch, id = id,
+  if total == '' then since, total = offset, '0' end
+  local room = { -- with 16 fields: for one more Lua would take twice the memory
+    name = name, channel = channel, stream = stream, epoch = epoch, id = id,
     offset = offset + 0, kept = offset - floor, bytes = bytes + 0,
     floor = floor, floorID = floorID, due = due, -- texts, for they seldom change
     time = time + 0 > now and time or nowText, -- of the next message: later than now where the clock went back
     ends = ends ~= '' and ends - age >= now and ends, -- when its keys expire; false: renew them
+    since = since, total = total + 0, -- the sum of the sizes of all messages behind the offset since
     told = false, -- the epoch, once this call has stored a message in it
   }
   if stale then room.stale = true end
   return room
 end
 
-local rooms, touched = {}, {}
+local rooms = {}
 local last, a, k = #ARGV, 14, 2
+local all, histories = ARGV[12] + 0, ARGV[13] + 0
 do
-  local all, histories = ARGV[12] + 0, ARGV[13] + 0
   for first = 1, histories, 256 do -- unpack has a limit
     local to = math.min(histories, first + 255)
     local values = try('MGET', unpack(KEYS, first + 1, to + 1))
@@ -125,21 +128,28 @@ end
 
 -- add calls XADD, and returns its error or nothing. A stream that is thought to have an expiry may be
 -- gone (deleted, evicted) all the same, and must not come to be without one.
-local function add(room, offset, id, from, data)
+local function add(room, ...)
   local added
-  if room.ends then
-    added = try('XADD', room.stream, 'NOMKSTREAM', offset, 'i', id, 't', room.time, 'f', from, 'd', data)
-  end
+  if room.ends then added = try('XADD', room.stream, 'NOMKSTREAM', ...) end
   if not added then
     room.ends = false
-    added = try('XADD', room.stream, offset, 'i', id, 't', room.time, 'f', from, 'd', data)
+    added = try('XADD', room.stream, ...)
   end
   return type(added) == 'table' and added.err
 end
 
+-- Every so many messages of a room one is stored with the sum of sizes so far, see trim.
+local summed = 16
+
 -- append stores a message in its room's history, at the next offset. It returns an error, or nothing.
 local function append(room, offset, id, from, data)
-  local err = add(room, offset, id, from, data)
+  local size = #data + #from + #room.name + 128
+  local err
+  if (room.offset + 1) % summed == 0 then
+    err = add(room, offset, 'i', id, 't', room.time, 'f', from, 'd', data, 's', room.since .. ' ' .. text(room.total + size))
+  else
+    err = add(room, offset, 'i', id, 't', room.time, 'f', from, 'd', data)
+  end
   if err and string.find(err, 'equal or smaller', 1, true) then
     -- The stream is of a history whose position is gone, or runs ahead of it: neither may be
     -- continued in silence, so a new epoch begins.
@@ -147,14 +157,14 @@ local function append(room, offset, id, from, data)
     if room.offset > 0 then
       room.epoch, room.offset = newEpoch(room.epoch), 0
       room.floor, room.floorID, room.kept, room.bytes = '0', '-', 0, 0
+      room.since, room.total = '0', 0
     end
-    err = add(room, '1', id, from, data)
+    err = add(room, '1', 'i', id, 't', room.time, 'f', from, 'd', data)
   end
   if err then return err end
-  if not room.told then touched[#touched + 1] = room end
   if room.kept == 0 then room.due = text(room.time + age) end
   room.offset, room.kept, room.id = room.offset + 1, room.kept + 1, id
-  room.bytes = room.bytes + #data + #from + #room.name + 128
+  room.bytes, room.total = room.bytes + size, room.total + size
 end
 
 local frames, channels = {}, {}
@@ -221,14 +231,35 @@ local function publish(room, id, from, data, sizes, key, print, keep)
   return line
 end
 
+-- cut lets go of everything up to the offset floor.
+local function cut(room, floor)
+  room.floor, room.kept = text(floor), room.offset - floor
+  call('XTRIM', room.stream, 'MINID', text(floor + 1))
+end
+
 -- trim moves the floor up to where count, bytes and age allow it.
 local function trim(room, heavy)
   local floor, upTo = room.floor + 0, 0
-  if room.kept > maxCount + slackCount then upTo = room.offset - maxCount end
+  if room.kept > maxCount + slackCount then
+    upTo = room.offset - maxCount
+    -- To look at every message that goes, for its size, takes longer than it took to publish them.
+    -- Where it is only that they are too many, the message with the sum says it for all before it.
+    local at = upTo - upTo % summed
+    if at > floor and room.offset - at <= maxCount + slackCount and not heavy and now < room.due + 0 then
+      local entries = call('XRANGE', room.stream, text(at), text(at + 1))
+      local fields, first = entries[1] and entries[1][2], entries[2]
+      local sum = first and fields[10] and match(fields[10], '^' .. room.since .. ' (%d+)$')
+      if sum then
+        room.floorID, room.bytes, room.due = fields[2], room.total - sum, text(first[2][4] + age)
+        return cut(room, at)
+      end
+    end
+  end
   local before, open = floor, true
+  local count = math.min(100, math.max(16, upTo - floor + 1))
   while open and floor < room.offset - 1 do
-    local entries = call('XRANGE', room.stream, text(floor + 1), '+', 'COUNT', 100)
-    open = #entries == 100
+    local entries = call('XRANGE', room.stream, text(floor + 1), '+', 'COUNT', count)
+    open = #entries == count
     for _, entry in ipairs(entries) do
       local fields = entry[2]
       local offset, time = match(entry[1], '^%d+') + 0, fields[4] + 0
@@ -243,10 +274,7 @@ local function trim(room, heavy)
       room.bytes = math.max(0, room.bytes - #fields[8] - #fields[6] - #room.name - 128)
     end
   end
-  if floor > before then
-    room.floor, room.kept = text(floor), room.offset - floor
-    call('XTRIM', room.stream, 'MINID', text(floor + 1))
-  end
+  if floor > before then cut(room, floor) end
 end
 
 local results, n = { 'ok ' .. nowText .. ' ' .. ARGV[1] }, 1
@@ -265,7 +293,7 @@ end
 -- Keys are renewed when they would not outlive the message by what they should, and then for a while
 -- more, so that it need not be done for every message.
 local more = math.floor(age / 16)
-for _, room in ipairs(touched) do
+local function keep(head, room)
   if room.stale then call('XTRIM', room.stream, 'MINID', text(room.floor + 1)) end
   local heavy = room.bytes > maxBytes + slackBytes
   if heavy or room.kept > maxCount + slackCount or now >= room.due + 0 then trim(room, heavy) end
@@ -274,13 +302,17 @@ for _, room in ipairs(touched) do
     room.ends = text(now + age + more)
     call('PEXPIRE', room.stream, text(age + more))
   end
-  local head = room.epoch .. ' ' .. text(room.offset) .. ' ' .. room.id .. ' ' .. room.time .. ' ' ..
-    room.floor .. ' ' .. room.floorID .. ' ' .. text(room.bytes) .. ' ' .. room.due .. ' ' .. room.ends
+  local value = room.epoch .. ' ' .. text(room.offset) .. ' ' .. room.id .. ' ' .. room.time .. ' ' ..
+    room.floor .. ' ' .. room.floorID .. ' ' .. text(room.bytes) .. ' ' .. room.due .. ' ' ..
+    room.ends .. ' ' .. room.since .. ' ' .. text(room.total)
   if renew then
-    call('SET', room.head, head, 'PX', text(ARGV[9] + more))
+    call('SET', head, value, 'PX', text(ARGV[9] + more))
   else
-    call('SET', room.head, head, 'KEEPTTL')
+    call('SET', head, value, 'KEEPTTL')
   end
+end
+for i = 1, histories do
+  if rooms[i].told then keep(KEYS[i + 1], rooms[i]) end
 end
 
 local answer = table.concat(results, '\n')

@@ -1,0 +1,98 @@
+//go:build unix
+
+package redis_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/culvertd/culvert/hub"
+	"github.com/culvertd/culvert/store/redis"
+)
+
+// TestTrimBySums: what the position says of the history is what is there,
+// however trimming has found it out: by the sums that some messages carry, or,
+// where a node of an earlier version has been at work, by looking at them all.
+func TestTrimBySums(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	for _, bounds := range []redis.Options{{HistoryCount: 600}, {HistoryCount: 20}, {HistoryCount: 600, HistoryBytes: 100_000}} {
+		bounds.Prefix = fmt.Sprintf("p-%d-%d", bounds.HistoryCount, bounds.HistoryBytes)
+		bounds.URL = srv.url()
+		s := open(t, bounds)
+		slack := 0
+		if bounds.HistoryCount > 512 {
+			slack = bounds.HistoryCount / 16
+		}
+		n, trims := 0, 0
+		floor := "0"
+		for round := range 90 {
+			batch := make([]hub.Publish, 1+round%29)
+			for i := range batch {
+				n++
+				batch[i] = message("room", strings.Repeat("x", n%97))
+			}
+			for _, r := range s.Publish(t.Context(), batch) {
+				if r.Err != nil {
+					t.Fatal(r.Err)
+				}
+			}
+			fields := strings.Fields(srv.cli("get", s.HeadKey("room")))
+			page := history(t, s, "room")
+			bytes := 0
+			for _, m := range page.Messages {
+				bytes += m.Size()
+			}
+			if kept := len(page.Messages); fields[6] != strconv.Itoa(bytes) || kept > bounds.HistoryCount+slack ||
+				bounds.HistoryBytes == 0 && kept < min(n, bounds.HistoryCount) {
+				t.Fatalf("%s: after %d, %d messages of %d bytes, position %v", bounds.Prefix, n, kept, bytes, fields)
+			}
+			if len(page.Messages) > 0 && srv.cli("xlen", s.StreamKey("room")) != strconv.Itoa(len(page.Messages)) {
+				t.Fatalf("%s: after %d, the stream has another length", bounds.Prefix, n)
+			}
+			if want := strconv.FormatInt(page.Messages[0].Time+24*3600*1000, 10); floor != fields[4] && fields[7] != want {
+				t.Errorf("%s: after %d, the oldest is due at %s, the position says %s", bounds.Prefix, n, want, fields[7])
+			}
+			if page.Floor.Offset > 0 && page.Floor.ID == "" {
+				t.Errorf("%s: after %d, the floor has no id", bounds.Prefix, n)
+			}
+			if floor != fields[4] {
+				floor = fields[4]
+				trims++
+			}
+			if round == 20 || round == 60 { // an earlier version has written it
+				srv.cli("set", s.HeadKey("room"), strings.Join(fields[:8], " "), "ex", "100000")
+			}
+		}
+		if trims < 3 {
+			t.Errorf("%s: it was trimmed %d times", bounds.Prefix, trims)
+		}
+	}
+}
+
+// TestTrimReadsLittle: a message that leaves because there are too many is not
+// looked at.
+func TestTrimReadsLittle(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	s := open(t, redis.Options{URL: srv.url()})
+	batch := make([]hub.Publish, 100)
+	for range 30 {
+		for i := range batch {
+			batch[i] = message("room", "x")
+		}
+		s.Publish(t.Context(), batch)
+	}
+	for line := range strings.Lines(srv.cli("info", "commandstats")) {
+		if calls, ok := strings.CutPrefix(line, "cmdstat_xrange:calls="); ok {
+			calls, _, _ = strings.Cut(calls, ",")
+			if n, _ := strconv.Atoi(calls); n == 0 || n > 20 {
+				t.Errorf("XRANGE was called %s times, to trim at most 20 times", calls)
+			}
+			return
+		}
+	}
+	t.Error("XRANGE was not called")
+}
