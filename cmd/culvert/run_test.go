@@ -71,7 +71,7 @@ func TestUsage(t *testing.T) {
 		{args: []string{"sub", "a", "--presence"}, want: "culvert sub: --presence needs --format envelope"},
 		{args: []string{"doctor"}, want: "culvert doctor: it takes the address of a server, such as http://localhost:8080"},
 		{args: []string{"doctor", "ftp://a"}, want: "culvert doctor: \"ftp://a\": it must be the address of a server"},
-		{args: []string{"doctor", "a", "--proxy", "socks5://ann:hunter2@b"}, want: "culvert doctor: --proxy: the value is not allowed: it must be http://host:port"},
+		{args: []string{"doctor", "a", "--proxy", "socks4://ann:hunter2@b"}, want: "culvert doctor: --proxy: the value is not allowed: it must be http://host:port"},
 		{args: []string{"version", "x"}, want: "culvert version: it takes no arguments"},
 	} {
 		status, out, errOut := exec(t, "", tt.environ, tt.args...)
