@@ -81,28 +81,30 @@ func (r row) run(t *testing.T, i int, all []runtime) []finding {
 	p := r.start(t, s.host)
 	if r.namespace {
 		kernelForgets(t, p)
-	} else {
-		p = relayed(t, p)
 	}
 	if p.proxy != nil { // fetch in Node knows no proxies, and nobody told Firefox
 		all = slices.DeleteFunc(slices.Clone(all), func(rt runtime) bool { return rt.name() != "chromium" })
 	}
-	if r.hung { // Firefox looks after it only after a minute
+	if r.onlyHTTP2 {
 		all = slices.DeleteFunc(slices.Clone(all), func(rt runtime) bool { return rt.name() == "firefox" })
 	}
 	return together(t, all, func(t *testing.T, rt runtime) finding {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
+		p := p
+		if !r.namespace {
+			// A relay of its own. What falls silent for one client must not for the
+			// other as well: a second silence soon after the first finds dead also
+			// what a browser has opened since then.
+			p = relayed(t, p)
+		}
 		e := &trial{ctx: ctx, path: p, direct: &path{url: s.url}, runtime: rt, reach: r.reaches(), every: 50 * time.Millisecond, rest: r.rest,
-			breaks: p.forget, traffic: 1, notices: trafficBar, http2: r.http2}
+			breaks: p.forget, traffic: 1, notices: trafficBar, home: r.home}
 		if r.every > 0 {
 			e.every = r.every
 		}
 		if rt.name() == "chromium" && r.chromium != nil {
 			e.reach = r.chromium
-		}
-		if rt.name() == "chromium" && r.hung {
-			e.notices = hungBar
 		}
 		f := e.exchange(t)
 		f.Table, f.Order, f.Row = "Every row of the catalogue", 1000*r.number+i, r.title()

@@ -6,15 +6,21 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
+
+// homePath, and then the lab's host, is where a page of the server's own origin
+// is found, on a path that has one.
+const homePath = "/lab/"
 
 // http2Proxy is Go's reverse proxy with HTTP/2 to the client. With
 // http2xconnect=1 it says that it takes WebSockets over HTTP/2 (RFC 8441), and
@@ -22,22 +28,50 @@ import (
 // be known when a process starts, so that it is one of its own: this one again.
 func http2Proxy(t testing.TB, upstream string) *path {
 	t.Helper()
+	return http2ProxyWith(t, upstream, "GODEBUG=http2xconnect=1")
+}
+
+// http2ProxyRefuses is one that speaks HTTP/2 and refuses WebSockets, for which
+// browsers have connections of HTTP/1.1.
+func http2ProxyRefuses(t testing.TB, upstream string) *path {
+	t.Helper()
+	return http2ProxyWith(t, upstream, "LAB_REFUSES=1")
+}
+
+func http2ProxyWith(t testing.TB, upstream, setting string) *path {
+	t.Helper()
 	port := freePort(t)
 	host := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	p := start(t, directory(t), program(t, "env"), "GODEBUG=http2xconnect=1", "LAB_HTTP2_PROXY="+host, "LAB_UPSTREAM="+upstream, os.Args[0])
+	p := start(t, directory(t), program(t, "env"), setting, "LAB_HTTP2_PROXY="+host, "LAB_UPSTREAM="+upstream, os.Args[0])
 	if err := p.ready(port); err != nil {
 		t.Fatal(err)
 	}
 	return &path{url: "https://" + host, tls: true}
 }
 
-// serveHTTP2Proxy is that process. It ends with an interrupt.
+// serveHTTP2Proxy is that process. It ends with an interrupt. What is asked for
+// below homePath comes from the lab.
 func serveHTTP2Proxy(host string) {
 	l, err := net.Listen("tcp", host)
 	if err != nil {
 		panic(err)
 	}
-	s := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: os.Getenv("LAB_UPSTREAM")}))
+	server := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: os.Getenv("LAB_UPSTREAM")})
+	lab := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		host, file, _ := strings.Cut(strings.TrimPrefix(r.In.URL.Path, homePath), "/")
+		r.Out.URL = &url.URL{Scheme: "http", Host: host, Path: "/" + file}
+	}}
+	refuses := os.Getenv("LAB_REFUSES") != ""
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, homePath):
+			lab.ServeHTTP(w, r)
+		case refuses && r.Header.Get("Upgrade") != "":
+			http.Error(w, "no WebSocket here", http.StatusForbidden)
+		default:
+			server.ServeHTTP(w, r)
+		}
+	}))
 	s.Listener.Close()
 	s.Listener, s.EnableHTTP2 = l, true
 	s.StartTLS()

@@ -21,12 +21,6 @@ const (
 	trafficBar = 3 * time.Second
 )
 
-// hungBar is instead of trafficBar where Chromium has to notice it by requests
-// over HTTP/2 alone: it has one connection for all of them, which it gives up
-// after ten seconds, and what was asked on it before may wait for that twice.
-// This is longer than promised.
-const hungBar = 25 * time.Second
-
 // attempts is how often a row may try to keep the times that are promised. The
 // first attempt runs beside others, and a dozen of browsers, servers and proxies
 // on two cores take each other's time; the later ones run one after the other

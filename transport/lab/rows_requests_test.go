@@ -172,13 +172,16 @@ request_header_access Other deny all`})
 		},
 	}, {
 		number: 29, name: "Go's proxy with http2xconnect=1, offers WebSocket over HTTP/2 and breaks it",
-		start: http2Proxy, http2: true, hung: true,
+		start: http2Proxy, home: true, onlyHTTP2: true,
 		// Node opens WebSockets on HTTP/1.1 only.
 		chromium: []string{"sse"}, misbehaves: func(t *testing.T, p *path, o *origin) {
 			if !offersWebSocket(t, p) {
 				t.Error("it does not offer it")
 			}
 		},
+	}, {
+		number: 29, name: "Go's proxy, HTTP/2 to the client, refuses WebSocket",
+		start: http2ProxyRefuses, onlyHTTP2: true, misbehaves: websocketIs(refuses), does: noWS,
 	},
 }
 

@@ -33,14 +33,16 @@ type row struct {
 	// reach are the transports to one of which the client should come, where it
 	// is not the best of those that does leaves; nil: that one.
 	reach []string
-	// http2: the page has a connection of HTTP/2 to the server before it connects.
-	http2 bool
+	// home: the page is of the server's own origin, to which it has a connection
+	// before it connects. Otherwise it is of another one.
+	home bool
 	// chromium are the transports for Chromium, where they are others.
 	chromium []string
-	// hung: Chromium has one connection of HTTP/2 for all requests, and for
-	// WebSockets too, so that nothing that a page does makes it open another one.
-	// It looks after it by itself, after ten seconds.
-	hung bool
+	// onlyHTTP2: there is nothing but requests over HTTP/2. Firefox has one
+	// connection for all of them, with credentials and without, so that nothing
+	// that a page does makes it open another one; it leaves a dead one after a
+	// minute. Such a row is not for Firefox.
+	onlyHTTP2 bool
 	// every is the time between two messages of a client's run, rest a silence
 	// amid them: for what happens with time. 0: 50 ms, none.
 	every, rest time.Duration

@@ -39,7 +39,7 @@ type task struct {
 	Reach      []string `json:"reach,omitempty"`  // transports to wait for at the end
 	Settle     int      `json:"settle,omitempty"` // milliseconds to wait for them
 	Transports []string `json:"transports,omitempty"`
-	HTTP2      bool     `json:"http2,omitempty"`  // a page has a connection of HTTP/2 first
+	Home       bool     `json:"-"`                // a page is of the server's own origin
 	Client     string   `json:"client,omitempty"` // a page's; "": the one that the server has
 }
 
@@ -291,6 +291,7 @@ func (c *inPages) name() string { return c.browser.name() }
 
 func (c *inPages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Access-Control-Allow-Origin", "*") // of pages that are at home elsewhere
 	switch r.URL.Path {
 	case "/page.html", "/run.mjs":
 		http.ServeFileFS(w, r, scripts, "js"+r.URL.Path)
@@ -339,7 +340,11 @@ func (c *inPages) begin(_ testing.TB, p *path, k task) (*run, error) {
 	id := fmt.Sprint(c.last)
 	c.runs[id] = one
 	c.mu.Unlock()
-	page, err := c.browser.open(c.pages.URL+"/page.html?id="+id, p.proxy)
+	at := c.pages.URL
+	if k.Home {
+		at = p.url + homePath + c.pages.Listener.Addr().String()
+	}
+	page, err := c.browser.open(at+"/page.html?id="+id+"&lab="+url.QueryEscape(c.pages.URL), p.proxy)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ type trial struct {
 	reach   []string      // nil: anything
 	every   time.Duration // between messages
 	rest    time.Duration // amid them
-	http2   bool          // a page has a connection of HTTP/2 first
+	home    bool          // a page is of the server's own origin
 	beside  bool          // a page has the client from the lab, not through the path
 	alone   slots         // taken until the first message; nil: the lab's own are enough
 
@@ -45,7 +45,7 @@ type trial struct {
 func (e *trial) exchange(t *testing.T) finding {
 	t.Helper()
 	room := fmt.Sprintf("%s-%d", e.runtime.name(), nonce.Add(1))
-	k := task{URL: e.path.url, Room: room, Messages: messages, Every: int(e.every.Milliseconds()), Rest: int(e.rest.Milliseconds()), Patience: 60_000, Reach: e.reach, Settle: 15_000, Traffic: e.traffic, Back: e.back, HTTP2: e.http2}
+	k := task{URL: e.path.url, Room: room, Messages: messages, Every: int(e.every.Milliseconds()), Rest: int(e.rest.Milliseconds()), Patience: 60_000, Reach: e.reach, Settle: 15_000, Traffic: e.traffic, Back: e.back, Home: e.home}
 	if e.breaks != nil {
 		k.Late = 1
 	}
