@@ -80,28 +80,28 @@ end
 -- allow it to us only later.
 local function open(head, value, stream, name, channel)
   if not value then value = try('GET', head) end
-  local epoch, offset, id, time, floor, floorID, bytes, due, ends, since, total
+  local epoch, offset, id, time, floor, floorID, bytes, due, ends, since, base
   if type(value) == 'table' then return { name = name, channel = channel, err = value.err } end
   if value then
-    epoch, offset, id, time, floor, floorID, bytes, due, ends, since, total =
+    epoch, offset, id, time, floor, floorID, bytes, due, ends, since, base =
       match(value, '^(%w+) (%d+) (%S+) (%d+) (%d+) (%S+) (%d+) (%d+) ?(%d*) ?(%d*) ?(%d*)')
   end
-  local stale
   if not due then
-    epoch, offset, id, time, floor, floorID, bytes, due, ends, total =
+    epoch, offset, id, time, floor, floorID, bytes, due, ends, base =
       newEpoch(''), '0', '-', '0', '0', '-', '0', '0', '', ''
-  elseif now >= time + age then -- the stream has expired as a whole, or ought to have
-    floor, floorID, bytes, stale = offset, id, '0', true
   end
-  if total == '' then since, total = offset, '0' end
+  if base == '' then since, base = offset, '0' end
+  local newest = time + 0
+  local stale = newest > 0 and now >= newest + age -- the stream has expired as a whole, or ought to have
+  if stale then floor, floorID, bytes, base = offset, id, '0', text(base + bytes) end
   local room = { -- with 16 fields: for one more Lua would take twice the memory
     name = name, channel = channel, stream = stream, epoch = epoch, id = id,
     offset = offset + 0, kept = offset - floor, bytes = bytes + 0,
     floor = floor, floorID = floorID, due = due, -- texts, for they seldom change
-    time = time + 0 > now and time or nowText, -- of the next message: later than now where the clock went back
+    time = newest > now and time or nowText, -- of the next message: later than now where the clock went back
     ends = ends ~= '' and ends - age >= now and ends, -- when its keys expire; false: renew them
-    since = since, total = total + 0, -- the sum of the sizes of all messages behind the offset since
-    told = false, -- the epoch, once this call has stored a message in it
+    since = since, base = base, -- the sum of the sizes of all messages behind the offset since that have gone
+    told = false, -- the offset of the newest message as text, once the answer has told one of this epoch
   }
   if stale then room.stale = true end
   return room
@@ -128,12 +128,18 @@ end
 
 -- add calls XADD, and returns its error or nothing. A stream that is thought to have an expiry may be
 -- gone (deleted, evicted) all the same, and must not come to be without one.
-local function add(room, ...)
-  local added
-  if room.ends then added = try('XADD', room.stream, 'NOMKSTREAM', ...) end
+local function add(room, offset, id, from, data, sum)
+  local stream, time, added = room.stream, room.time, false
+  if room.ends and not sum then -- nearly always
+    added = try('XADD', stream, 'NOMKSTREAM', offset, 'i', id, 't', time, 'f', from, 'd', data)
+  elseif room.ends then
+    added = try('XADD', stream, 'NOMKSTREAM', offset, 'i', id, 't', time, 'f', from, 'd', data, 's', sum)
+  end
   if not added then
     room.ends = false
-    added = try('XADD', room.stream, ...)
+    local fields = { 'i', id, 't', time, 'f', from, 'd', data }
+    if sum then fields[9], fields[10] = 's', sum end
+    added = try('XADD', stream, offset, unpack(fields))
   end
   return type(added) == 'table' and added.err
 end
@@ -144,27 +150,24 @@ local summed = 16
 -- append stores a message in its room's history, at the next offset. It returns an error, or nothing.
 local function append(room, offset, id, from, data)
   local size = #data + #from + #room.name + 128
-  local err
-  if (room.offset + 1) % summed == 0 then
-    err = add(room, offset, 'i', id, 't', room.time, 'f', from, 'd', data, 's', room.since .. ' ' .. text(room.total + size))
-  else
-    err = add(room, offset, 'i', id, 't', room.time, 'f', from, 'd', data)
-  end
+  local sum
+  if (room.offset + 1) % summed == 0 then sum = room.since .. ' ' .. text(room.base + room.bytes + size) end
+  local err = add(room, offset, id, from, data, sum)
   if err and string.find(err, 'equal or smaller', 1, true) then
     -- The stream is of a history whose position is gone, or runs ahead of it: neither may be
     -- continued in silence, so a new epoch begins.
     call('DEL', room.stream)
     if room.offset > 0 then
-      room.epoch, room.offset = newEpoch(room.epoch), 0
+      room.epoch, room.offset, room.told = newEpoch(room.epoch), 0, false
       room.floor, room.floorID, room.kept, room.bytes = '0', '-', 0, 0
-      room.since, room.total = '0', 0
+      room.since, room.base = '0', '0'
     end
-    err = add(room, '1', 'i', id, 't', room.time, 'f', from, 'd', data)
+    err = add(room, '1', id, from, data)
   end
   if err then return err end
   if room.kept == 0 then room.due = text(room.time + age) end
   room.offset, room.kept, room.id = room.offset + 1, room.kept + 1, id
-  room.bytes, room.total = room.bytes + size, room.total + size
+  room.bytes = room.bytes + size
 end
 
 local frames, channels = {}, {}
@@ -177,6 +180,7 @@ local function use(key, print, keep, value, refused)
   local used
   if not refused then
     used = try('SET', key, value, 'NX', 'GET', 'PX', keep)
+    if not used then return end
     refused = type(used) == 'table' and used.err
   end
   if refused then -- what was published before is told all the same
@@ -211,13 +215,13 @@ local function publish(room, id, from, data, sizes, key, print, keep)
       epoch, offset = room.epoch, '1'
       if key then call('SET', key, print .. ' ' .. epoch .. ' 1 ' .. id .. ' ' .. time, 'PX', keep) end
     end
-    if room.told == epoch then
+    if room.told then
       line = '+'
     else
-      room.told = epoch
       line = '+ ' .. epoch .. ' ' .. offset
       if time ~= nowText then line = line .. ' ' .. time end
     end
+    room.told = offset
   end
   local header = 'm ' .. room.name .. ' ' .. epoch .. ' ' .. offset .. ' ' .. time .. ' ' .. sizes .. '\n'
   local pieces = frames[room.channel]
@@ -250,12 +254,13 @@ local function trim(room, heavy)
       local fields, first = entries[1] and entries[1][2], entries[2]
       local sum = first and fields[10] and match(fields[10], '^' .. room.since .. ' (%d+)$')
       if sum then
-        room.floorID, room.bytes, room.due = fields[2], room.total - sum, text(first[2][4] + age)
+        room.floorID, room.bytes, room.base = fields[2], room.base + room.bytes - sum, sum
+        room.due = text(first[2][4] + age)
         return cut(room, at)
       end
     end
   end
-  local before, open = floor, true
+  local before, bytes, open = floor, room.bytes, true
   local count = math.min(100, math.max(16, upTo - floor + 1))
   while open and floor < room.offset - 1 do
     local entries = call('XRANGE', room.stream, text(floor + 1), '+', 'COUNT', count)
@@ -274,7 +279,10 @@ local function trim(room, heavy)
       room.bytes = math.max(0, room.bytes - #fields[8] - #fields[6] - #room.name - 128)
     end
   end
-  if floor > before then cut(room, floor) end
+  if floor > before then
+    room.base = text(room.base + bytes - room.bytes)
+    cut(room, floor)
+  end
 end
 
 local results, n = { 'ok ' .. nowText .. ' ' .. ARGV[1] }, 1
@@ -302,9 +310,9 @@ local function keep(head, room)
     room.ends = text(now + age + more)
     call('PEXPIRE', room.stream, text(age + more))
   end
-  local value = room.epoch .. ' ' .. text(room.offset) .. ' ' .. room.id .. ' ' .. room.time .. ' ' ..
+  local value = room.epoch .. ' ' .. room.told .. ' ' .. room.id .. ' ' .. room.time .. ' ' ..
     room.floor .. ' ' .. room.floorID .. ' ' .. text(room.bytes) .. ' ' .. room.due .. ' ' ..
-    room.ends .. ' ' .. room.since .. ' ' .. text(room.total)
+    room.ends .. ' ' .. room.since .. ' ' .. room.base
   if renew then
     call('SET', head, value, 'PX', text(ARGV[9] + more))
   else
