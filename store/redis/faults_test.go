@@ -439,6 +439,14 @@ func TestLeastRights(t *testing.T) {
 	if log := srv.cli("acl", "log"); log != "" {
 		t.Errorf("Redis denied: %s", log)
 	}
+	// The rules of an earlier version, without MGET, do as well.
+	srv.cli("acl", "setuser", "culvert", "-mget")
+	batch := []hub.Publish{keyed("room", "k", "x"), message("new", "x"), message("room", "x")}
+	for i, r := range s.Publish(t.Context(), batch) {
+		if want := []uint64{6, 1, 7}[i]; r.Err != nil || r.Position.Offset != want {
+			t.Errorf("without MGET, element %d: %+v", i, r)
+		}
+	}
 }
 
 // TestSocket: a Unix socket.
