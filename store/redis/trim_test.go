@@ -96,3 +96,27 @@ func TestTrimReadsLittle(t *testing.T) {
 	}
 	t.Error("XRANGE was not called")
 }
+
+// TestStreamGone: a history that was deleted or evicted takes up none of the
+// room of the next one.
+func TestStreamGone(t *testing.T) {
+	t.Parallel()
+	m := startMini(t)
+	s := open(t, redis.Options{URL: "redis://" + m.Addr(), RESP2: true, HistoryBytes: 10_000})
+	for range 60 {
+		mustPublish(t, s, message("room", "old"))
+	}
+	old := history(t, s, "room").Head
+	m.Del(s.StreamKey("room"))
+	for n := range 70 {
+		mustPublish(t, s, message("room", "new"))
+		page := history(t, s, "room")
+		bytes := 0
+		for _, m := range page.Messages {
+			bytes += m.Size()
+		}
+		if fields := strings.Fields(get(t, m, s.HeadKey("room"))); len(page.Messages) != n+1 || page.Floor != old || fields[6] != strconv.Itoa(bytes) {
+			t.Fatalf("%d messages of %d bytes from %v, position %v", len(page.Messages), bytes, page.Floor, fields)
+		}
+	}
+}

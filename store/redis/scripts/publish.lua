@@ -126,17 +126,20 @@ do
   k = k + 2 * histories
 end
 
--- add calls XADD, and returns its error or nothing. A stream that is thought to have an expiry may be
--- gone (deleted, evicted) all the same, and must not come to be without one.
+-- add calls XADD, and returns its error or nothing. A stream that ought to be there may be gone (deleted,
+-- evicted) all the same: then nothing is kept, and it must not come to be without an expiry.
 local function add(room, offset, id, from, data, sum)
   local stream, time, added = room.stream, room.time, false
-  if room.ends and not sum then -- nearly always
+  if room.kept > 0 and not sum then -- nearly always
     added = try('XADD', stream, 'NOMKSTREAM', offset, 'i', id, 't', time, 'f', from, 'd', data)
-  elseif room.ends then
+  elseif room.kept > 0 then
     added = try('XADD', stream, 'NOMKSTREAM', offset, 'i', id, 't', time, 'f', from, 'd', data, 's', sum)
   end
   if not added then
     room.ends = false
+    if room.kept > 0 then
+      room.floor, room.floorID, room.kept, room.bytes = text(room.offset), room.id, 0, 0
+    end
     local fields = { 'i', id, 't', time, 'f', from, 'd', data }
     if sum then fields[9], fields[10] = 's', sum end
     added = try('XADD', stream, offset, unpack(fields))
