@@ -112,3 +112,22 @@ func get(t *testing.T, m *miniServer, key string) string {
 	}
 	return v
 }
+
+// TestClockGoesBack: what was stored while the clock was far ahead does not keep
+// a room's keys until then.
+func TestClockGoesBack(t *testing.T) {
+	t.Parallel()
+	m, s := expiring(t)
+	m.now = m.now.AddDate(10, 0, 0)
+	m.SetTime(m.now)
+	mustPublish(t, s, message("room", "x"))
+	for _, key := range []string{s.StreamKey("room"), s.HeadKey("room")} {
+		m.SetTTL(key, m.TTL(key)+10*365*24*time.Hour) // miniredis counts down and forgets until when
+	}
+	m.now = m.now.AddDate(-10, 0, 0)
+	m.SetTime(m.now)
+	if r := mustPublish(t, s, message("room", "x")); r.Position.Offset != 2 {
+		t.Errorf("it goes on at %v", r.Position)
+	}
+	outlives(t, m, s, "afterwards")
+}

@@ -63,6 +63,9 @@ end
 local maxCount, slackCount = ARGV[4] + 0, ARGV[5] + 0
 local maxBytes, slackBytes = ARGV[6] + 0, ARGV[7] + 0
 local age = ARGV[8] + 0
+-- Keys are renewed when they would not outlive the message by what they should, and then for a while
+-- more, so that it need not be done for every message.
+local more = math.floor(age / 16)
 
 -- newEpoch names an epoch that sorts after the one before, '' if that is not known.
 local function newEpoch(before)
@@ -91,6 +94,11 @@ local function open(head, value, stream, name, channel)
       newEpoch(''), '0', '-', '0', '0', '-', '0', '0', '', ''
   end
   if base == '' then since, base = offset, '0' end
+  if ends ~= '' then
+    -- It is too early, or later than any call would make it now: the clock went back, or age is less than it was.
+    local left = ends - age - now
+    if left < 0 or left > more then ends = '' end
+  end
   local newest = time + 0
   local stale = newest > 0 and now >= newest + age -- the stream has expired as a whole, or ought to have
   if stale then floor, floorID, bytes, base = offset, id, '0', text(base + bytes) end
@@ -99,7 +107,7 @@ local function open(head, value, stream, name, channel)
     offset = offset + 0, kept = offset - floor, bytes = bytes + 0,
     floor = floor, floorID = floorID, due = due, -- texts, for they seldom change
     time = newest > now and time or nowText, -- of the next message: later than now where the clock went back
-    ends = ends ~= '' and ends - age >= now and ends, -- when its keys expire; false: renew them
+    ends = ends ~= '' and ends, -- when its keys expire; false: renew them
     since = since, base = base, -- the sum of the sizes of all messages behind the offset since that have gone
     told = false, -- the offset of the newest message as text, once the answer has told one of this epoch
   }
@@ -138,6 +146,7 @@ local function add(room, offset, id, from, data, sum)
   if not added then
     room.ends = false
     if room.kept > 0 then
+      room.base = text(room.base + room.bytes)
       room.floor, room.floorID, room.kept, room.bytes = text(room.offset), room.id, 0, 0
     end
     local fields = { 'i', id, 't', time, 'f', from, 'd', data }
@@ -301,9 +310,6 @@ while a <= last do
   results[n] = publish(room, id, from, data, sizes, key, print, keep)
 end
 
--- Keys are renewed when they would not outlive the message by what they should, and then for a while
--- more, so that it need not be done for every message.
-local more = math.floor(age / 16)
 local function keep(head, room)
   if room.stale then call('XTRIM', room.stream, 'MINID', text(room.floor + 1)) end
   local heavy = room.bytes > maxBytes + slackBytes
