@@ -171,3 +171,19 @@ func TestKeysInANewEpoch(t *testing.T) {
 		t.Errorf("%+v, and again %+v", r, again)
 	}
 }
+
+// TestKeyGivenBackWithoutRights: nor does one leave a key whose user lacks rights.
+func TestKeyGivenBackWithoutRights(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	srv.cli("acl", "setuser", "poor", "on", ">pw", "~*", "&*", "+@all", "-xadd", "-del")
+	s := open(t, redis.Options{URL: "redis://poor:pw@" + srv.addr()})
+	if r := publish(t.Context(), s, keyed("room", "k", "x")); !errors.Is(r.Err, hub.ErrUnavailable) {
+		t.Errorf("without the rights: %+v", r)
+	}
+	srv.cli("acl", "setuser", "poor", "+@all")
+	eventually(t, "publish", func() bool {
+		r := publish(t.Context(), s, keyed("room", "k", "x"))
+		return r.Err == nil && !r.Duplicate
+	}, nil)
+}

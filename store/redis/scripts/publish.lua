@@ -220,7 +220,9 @@ local function publish(room, id, from, data, sizes, key, print, keep)
   if not room.ephemeral then
     local err = room.err or append(room, offset, id, from, data)
     if err then
-      if key then call('DEL', key) end
+      if key and type(try('DEL', key)) == 'table' then -- a user without the right to
+        call('SET', key, '', 'PX', 1)
+      end
       return clean(err)
     end
     if epoch ~= room.epoch then -- which has just begun
