@@ -402,6 +402,10 @@ func TestNoAnswer(t *testing.T) {
 		t.Cleanup(server.Close)
 		return server.URL
 	}
+	nothing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, `{"error":{"code":"not_found","message":"no such route"}}`, http.StatusNotFound)
+	}))
+	t.Cleanup(nothing.Close)
 	for name, tt := range map[string]struct{ url, proxy, code, says string }{
 		"HTTP where HTTPS is asked for":    {strings.Replace(plain.URL, "http", "https", 1), "", "unreachable", "no answer: what answers speaks HTTP, not HTTPS."},
 		"HTTPS where HTTP is asked for":    {strings.Replace(secure.URL, "https", "http", 1), "", "foreign", "not a Culvert server (status 400)"},
@@ -414,6 +418,7 @@ func TestNoAnswer(t *testing.T) {
 		"a proxy that wants a name, HTTPS": {secure.URL, refuses(407), "proxy_auth", "wants a name and a password"},
 		"the page's address":               {plain.URL + "/doctor", "", "wrong_path", "it knows nothing of /doctor."},
 		"a room's address":                 {plain.URL + "/rooms/lobby/", "", "wrong_path", "it knows nothing of /rooms/lobby."},
+		"a gateway that finds nothing":     {nothing.URL + "/doctor", "", "foreign", "not a Culvert server (status 404)"},
 		"a server that does not run":       {refuses(502), "", "server_down", "does not reach it (status 502)."},
 		"a name and a password":            {refuses(401), "", "login", "wants a name and a password (status 401)."},
 		"moved to HTTPS":                   {moves("https://culvert.test:8443PATH"), "", "moved", "another address: https://culvert.test:8443."},

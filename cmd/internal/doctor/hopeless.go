@@ -50,10 +50,14 @@ func (d *doctor) hopeless(a answer) string {
 	return a.words()
 }
 
-// isNotFound reports whether it is Culvert that says so.
+// isNotFound reports whether it is Culvert that says so: gateways' errors look
+// alike, but for the mark.
 func isNotFound(body []byte) bool {
-	var told struct{ Error struct{ Code string } }
-	return json.Unmarshal(body, &told) == nil && told.Error.Code == "not_found"
+	var told struct {
+		Protocol int
+		Error    struct{ Code string }
+	}
+	return json.Unmarshal(body, &told) == nil && told.Protocol == 1 && told.Error.Code == "not_found"
 }
 
 // proxyFailed reports whether it is the proxy that cannot be reached.
