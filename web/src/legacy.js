@@ -118,7 +118,7 @@
       var item = queue[0];
       ask("POST", path + "?key=" + encodeURIComponent(item.key), item.body, 10000, function (error, answer) {
         sending = false;
-        if (!error && typeof answer.id != "string") error = { code: "bad_answer", message: "an answer that is not Culvert's" };
+        if (!error && !(answer.id && answer.offset)) error = { code: "bad_answer", message: "an answer that is not Culvert's" };
         if (error && !error.fatal) {
           setTimeout(send, Math.max(backoff(++attempts), error.retry || 0));
           return;

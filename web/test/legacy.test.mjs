@@ -178,3 +178,14 @@ test("what is not JSON is refused, and blocks nothing", async () => {
   assert.deepEqual(w.acks, [1]);
   assert.deepEqual(w.network.log.filter((r) => !r.path.endsWith("/poll")).map((r) => r.method), ["POST"]);
 });
+
+test("a gateway's JSON with an id is no answer to a publish", async () => {
+  const w = page();
+  w.network.plain = (r) => (r.method == "POST" ? { status: 200, body: '{"id":"req-1","message":"who are you?"}' } : null);
+  w.publish("a");
+  await w.clock.run(10e3);
+  assert.deepEqual(w.acks, []);
+  w.network.plain = () => null;
+  await w.clock.run(60e3, () => w.acks.length);
+  assert.deepEqual(w.acks, [1]);
+});
