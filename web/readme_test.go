@@ -10,9 +10,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,19 +79,67 @@ func TestRecipes(t *testing.T) {
 	if len(recipes) != 2 {
 		t.Fatalf("%d recipes", len(recipes))
 	}
-	t.Run("reading", func(t *testing.T) { testReading(t, recipes[0]) })
+	t.Run("reading", func(t *testing.T) {
+		server := startServer(t)
+		testReading(t, recipes[0], server, lossy(t, server.Host))
+	})
+	t.Run("reading past empty answers and silence", func(t *testing.T) {
+		server := startServer(t)
+		testReading(t, strings.NewReplacer("-m 30", "-m 0.3", "wait=20", "wait=0").Replace(recipes[0]), server, rude(t, server))
+	})
 	t.Run("publishing", func(t *testing.T) { testPublishing(t, recipes[1]) })
+	t.Run("publishing past empty answers and silence", func(t *testing.T) {
+		server := startServer(t)
+		recipe := strings.Replace(patient(recipes[1], rude(t, server)), "-m 30", "-m 0.3", 1)
+		if out := recite(t, recipe); out != "1\n" {
+			t.Errorf("it says %q", out)
+		}
+	})
 }
 
-func testReading(t *testing.T, recipe string) {
-	server := startServer(t)
+// rude is an address of the server where, of four requests, one is answered
+// with nothing and one not at all.
+func rude(t *testing.T, server *url.URL) string {
+	t.Helper()
+	proxy := httputil.NewSingleHostReverseProxy(server)
+	var n atomic.Int32
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch n.Add(1) % 4 {
+		case 1:
+		case 2:
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+		default:
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(gateway.Close)
+	return gateway.URL
+}
+
+// recite runs a recipe in a folder of its own and gives what it prints.
+func recite(t *testing.T, recipe string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, "sh", "-c", recipe)
+	c.Dir = t.TempDir()
+	c.WaitDelay = time.Second // for a curl that still waits
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return string(out)
+}
+
+func testReading(t *testing.T, recipe string, server *url.URL, through string) {
 	const total = 30
 	for n := range 5 {
 		publish(t, server.String(), n)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	c := exec.CommandContext(ctx, "sh", "-c", patient(recipe, lossy(t, server.Host)))
+	c := exec.CommandContext(ctx, "sh", "-c", patient(recipe, through))
 	c.WaitDelay = time.Second // for a curl that still waits
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -123,26 +173,14 @@ func testReading(t *testing.T, recipe string) {
 func testPublishing(t *testing.T, recipe string) {
 	server := startServer(t)
 	bad := lossy(t, server.Host)
-	run := func(recipe string) string {
-		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		c := exec.CommandContext(ctx, "sh", "-c", recipe)
-		c.Dir = t.TempDir()
-		out, err := c.Output()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		return string(out)
-	}
 	const total = 8
 	for n := range total {
-		if out := run(patient(recipe, bad)); out != fmt.Sprintf("%d\n", n+1) {
+		if out := recite(t, patient(recipe, bad)); out != fmt.Sprintf("%d\n", n+1) {
 			t.Errorf("publish %d says %q", n+1, out)
 		}
 	}
 	// What is refused for good is not tried for ever.
-	if out := run(strings.Replace(patient(recipe, bad), "/rooms/lobby?", "/rooms/a%20b?", 1)); !strings.Contains(out, "bad_room") {
+	if out := recite(t, strings.Replace(patient(recipe, bad), "/rooms/lobby?", "/rooms/a%20b?", 1)); !strings.Contains(out, "bad_room") {
 		t.Errorf("a bad room: %q", out)
 	}
 	// A gateway's refusal is none of the server's.
@@ -156,7 +194,7 @@ func testPublishing(t *testing.T, recipe string) {
 		proxy.ServeHTTP(w, r)
 	}))
 	defer gateway.Close()
-	if out := run(patient(recipe, gateway.URL)); out != fmt.Sprintf("%d\n", total+1) {
+	if out := recite(t, patient(recipe, gateway.URL)); out != fmt.Sprintf("%d\n", total+1) {
 		t.Errorf("behind a gateway that refuses at first: %q", out)
 	}
 	resp, err := http.Get(server.String() + "/rooms/lobby/history")
