@@ -2,6 +2,10 @@ package pages_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +46,36 @@ func TestDoctorPageFails(t *testing.T) {
 			x.until(`document.querySelector("#findings [data-code=` + tt.code + `] .level").textContent == "not tested"`)
 			x.until(`document.querySelector("#start").textContent == "Test again" && !document.querySelector("#start").hasAttribute("aria-disabled") && document.querySelector("#now").textContent == ""`)
 		})
+	}
+}
+
+// TestDoctorBehindLogin: what lets in those who have logged in, and knows them by
+// a cookie, lets the page's tests in as it does the client's requests.
+func TestDoctorBehindLogin(t *testing.T) {
+	needtest.Time(t, "it starts a browser")
+	b := startBrowser(t)
+	to, err := url.Parse(start(t).URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	culvert := httputil.NewSingleHostReverseProxy(to)
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if cookie, err := r.Cookie("session"); err == nil && cookie.Value == "known" {
+			culvert.ServeHTTP(w, r)
+		} else {
+			http.SetCookie(w, &http.Cookie{Name: "session", Value: "known", Path: "/", HttpOnly: true})
+			http.Error(w, "log in", http.StatusUnauthorized)
+		}
+	}))
+	t.Cleanup(gateway.Close)
+	x := b.open(t, gateway.URL+"/login", desktop, nil)
+	x.until(`document.body && document.body.textContent.includes("log in")`)
+	x.do(`location = "/doctor?idle=1&wait=1&patience=3"`)
+	x.until(`document.readyState == "complete" && document.querySelector("#url") && document.querySelector("#url").textContent != "URL"`)
+	x.do(`document.querySelector("#start").click()`)
+	x.untilFor(time.Minute, `document.body.dataset.done == "1"`)
+	if verdict := x.text("#verdict"); !strings.Contains(verdict, "WebSocket") || strings.Contains(verdict, "could not") {
+		t.Errorf("the verdict is %q:\n%s", verdict, x.text("#report"))
 	}
 }
 

@@ -33,15 +33,16 @@ export class Ws extends Line {
 
   private dial(address: string) {
     if (this.over) return;
+    const { WebSocket } = this.http.env;
     try {
-      const socket = (this.socket = new this.http.env.WebSocket(address));
+      const socket = (this.socket = new WebSocket(address));
       // Not every runtime says onclose after it, and where one does it comes first.
       socket.onerror = () => this.timers.set("limit", 0, () => this.closed(1006));
       socket.onopen = () => this.owner.opened(this);
       socket.onmessage = (e: any) => this.over || this.frame(e.data);
       socket.onclose = (e: any) => this.closed(e.code, e.reason);
     } catch (e) {
-      this.fail((e as Error).message);
+      this.fail(WebSocket ? (e as Error).message : "no WebSocket");
     }
   }
 

@@ -38,7 +38,6 @@ export class Flow {
         headers: get ? { Accept: form.accept } : { Accept: form.accept, "Content-Type": "text/plain" },
         body: get ? undefined : params,
         cache: "no-store",
-        credentials: "omit",
         signal: this.control.signal,
       });
       if (response.status != 200 || !response.body) return "status " + response.status;

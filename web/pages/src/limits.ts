@@ -65,7 +65,7 @@ export async function connections(run: Run) {
     const control = new AbortController();
     const poll = async (i: number) => {
       for (let tries = 0; tries < 3 && !control.signal.aborted; tries++) {
-        await fetch(once("rooms/" + name + "/poll?wait=20&client=c" + i), { cache: "no-store", credentials: "omit", signal: control.signal }).then(
+        await fetch(once("rooms/" + name + "/poll?wait=20&client=c" + i), { cache: "no-store", signal: control.signal }).then(
           (response) => response.text(),
           () => "",
         );

@@ -59,7 +59,7 @@ export async function ask(patience: number, path: string, init: RequestInit = {}
   const began = now();
   const answer: Answer = { status: 0, text: "", headers: new Headers(), ms: 0, error: "", silent: false };
   try {
-    const response = await fetch(url(path), Object.assign({ cache: "no-store", credentials: "omit", signal: control.signal, redirect: "manual" }, init) as RequestInit);
+    const response = await fetch(url(path), Object.assign({ cache: "no-store", signal: control.signal, redirect: "manual" }, init) as RequestInit);
     answer.headers = response.headers;
     answer.text = await response.text();
     answer.status = response.status;

@@ -72,7 +72,7 @@ function hopeless(run: Run, answer: Answer) {
 /** The server refuses its own page where a proxy in front of it has changed Host. */
 export function foreignOrigin(run: Run, answer: Answer): boolean {
   const json = answer.status == 403 ? parse(answer.text) : undefined;
-  const refused = !!(json && json.error && json.error.code == "origin_not_allowed");
+  const refused = !!(json && json.protocol == 1 && json.error && json.error.code == "origin_not_allowed");
   if (refused) run.report.find("origin", { host: location.host, origin: location.origin });
   return refused;
 }
