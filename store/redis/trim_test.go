@@ -85,16 +85,19 @@ func TestTrimReadsLittle(t *testing.T) {
 		}
 		s.Publish(t.Context(), batch)
 	}
+	calls := map[string]int{}
 	for line := range strings.Lines(srv.cli("info", "commandstats")) {
-		if calls, ok := strings.CutPrefix(line, "cmdstat_xrange:calls="); ok {
-			calls, _, _ = strings.Cut(calls, ",")
-			if n, _ := strconv.Atoi(calls); n == 0 || n > 20 {
-				t.Errorf("XRANGE was called %s times, to trim at most 20 times", calls)
-			}
-			return
+		if name, rest, ok := strings.Cut(line, ":calls="); ok {
+			n, _, _ := strings.Cut(rest, ",")
+			calls[name], _ = strconv.Atoi(n)
 		}
 	}
-	t.Error("XRANGE was not called")
+	// Whoever reads the hundred messages that leave, and the one behind them, takes
+	// two. How often it is trimmed is a matter of chance, since a call may go out
+	// with a part of the next batch.
+	if ranges, trims := calls["cmdstat_xrange"], calls["cmdstat_xtrim"]; ranges == 0 || ranges > trims {
+		t.Errorf("XRANGE was called %d times to trim %d times", ranges, trims)
+	}
 }
 
 // TestStreamGone: a history that was deleted or evicted takes up none of the
