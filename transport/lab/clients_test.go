@@ -79,8 +79,11 @@ func (r row) run(t *testing.T, i int, all []runtime) []finding {
 	}
 	s := startServer(t)
 	p := r.start(t, s.host)
-	if r.namespace {
+	switch {
+	case r.namespace:
 		kernelForgets(t, p)
+	case !r.onlyHTTP2:
+		p = relayed(t, p)
 	}
 	if p.proxy != nil { // fetch in Node knows no proxies, and nobody told Firefox
 		all = slices.DeleteFunc(slices.Clone(all), func(rt runtime) bool { return rt.name() != "chromium" })
@@ -92,7 +95,7 @@ func (r row) run(t *testing.T, i int, all []runtime) []finding {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
 		p := p
-		if !r.namespace {
+		if r.onlyHTTP2 {
 			// A relay of its own. What falls silent for one client must not for the
 			// other as well: a second silence soon after the first finds dead also
 			// what a browser has opened since then.

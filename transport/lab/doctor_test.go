@@ -77,6 +77,7 @@ var diagnoses = map[string]diagnosis{
 	"27 tinyproxy, CONNECT only to 443":                        {finds: "connect_refused", best: "sse"},
 	"27 squid as Debian ships it, CONNECT only to 443":         {finds: "connect_refused", best: "sse"},
 	"29 caddy, HTTP/2 to the client":                           {finds: "clear", best: "websocket"},
+	"29 Go's proxy, HTTP/2 to the client, refuses WebSocket":   {finds: "ws_refused", best: "sse"},
 	// The doctor opens WebSockets by HTTP/1.1 only, as Node does.
 	"29 Go's proxy with http2xconnect=1, offers WebSocket over HTTP/2 and breaks it": {finds: "clear", best: "websocket"},
 }
