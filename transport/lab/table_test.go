@@ -28,6 +28,7 @@ type finding struct {
 	Ledger    string        // lost/repeated/out of order, both directions together
 	Best      string        // of the other clients, where they were measured
 	Late      []string      // what took longer than promised
+	Elsewhere bool          // Late is, or is also, for the transport
 }
 
 // findings gathers them. In a namespace's child they go to a file, for the parent.

@@ -127,7 +127,8 @@ func (e *trial) exchange(t *testing.T) finding {
 	if most := e.notices + 2*roundTrip; e.notices > 0 && noticed > most {
 		late = append(late, fmt.Sprintf("the silence was noticed after %v, not %v", noticed, most))
 	}
-	if e.reach != nil && !slices.Contains(e.reach, w.Report.Transport) {
+	elsewhere := e.reach != nil && !slices.Contains(e.reach, w.Report.Transport)
+	if elsewhere {
 		late = append(late, fmt.Sprintf("the client came to %q, not to %s", w.Report.Transport, strings.Join(e.reach, " or ")))
 	}
 	if e.back && !slices.Contains(e.reach, w.Report.Back) {
@@ -136,7 +137,7 @@ func (e *trial) exchange(t *testing.T) finding {
 	if t.Failed() || testing.Verbose() {
 		t.Logf("transport %s, first %v, took %v, states %v", w.Report.Transport, first, elapsed(w.Report.Took), w.Report.States)
 	}
-	return finding{Runtime: e.runtime.name(), Transport: w.Report.Transport, First: first, RoundTrip: roundTrip, Noticed: noticed, Ledger: l.String(), Late: late}
+	return finding{Runtime: e.runtime.name(), Transport: w.Report.Transport, First: first, RoundTrip: roundTrip, Noticed: noticed, Ledger: l.String(), Late: late, Elsewhere: elsewhere}
 }
 
 func (e *trial) send(t *testing.T, room string, i int) {

@@ -249,16 +249,3 @@ test("what failed is forgotten after half an hour", async () => {
     assert.equal(w.network.count(0, "/poll"), remembered ? 1 : 0, minutes + " minutes");
   }
 });
-
-test("a runtime without WebSocket, like Node 20: a stream, and the reason in words", async () => {
-  const there = globalThis.WebSocket;
-  delete globalThis.WebSocket; // later versions have one
-  try {
-    const w = start({ options: { WebSocket: null } });
-    assert.equal(await w.on("sse"), true);
-    assert.match(w.states.map((s) => s.reason).join("; "), /\bno WebSocket\b/);
-    assert.doesNotMatch(w.client.reason, /constructor/);
-  } finally {
-    if (there) globalThis.WebSocket = there;
-  }
-});

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import test from "node:test";
 import { listens, load, location, page } from "./surroundings.mjs";
 import { world } from "./world.mjs";
@@ -45,7 +47,7 @@ test("a runtime without WebSocket", async () => {
   const w = world(culvert, { options: { WebSocket: undefined } });
   await w.on("sse");
   assert.equal(w.client.transport, "sse");
-  assert.match(w.client.reason, /WebSocket is not a constructor/);
+  assert.match(w.client.reason, /^no WebSocket$/);
   const only = world(culvert, { options: { WebSocket: undefined, transports: ["websocket"] } });
   await only.clock.run(60e3);
   assert.match(only.client.state, /waiting|connecting/);
@@ -117,4 +119,19 @@ test("npm pack has what is published, and nothing else", () => {
   const { main, types, unpkg, exports } = JSON.parse(fs.readFileSync(new URL("../package.json", import.meta.url)));
   const named = [main, types, unpkg, ...Object.values(exports).flatMap((e) => (typeof e == "string" ? [e] : Object.values(e)))];
   for (const file of named) assert.ok(pack.files.some((f) => "./" + f.path == file), file);
+});
+
+test("the package is imported by its name", () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "culvert-"));
+  try {
+    const options = { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] };
+    const packed = execFileSync("npm", ["pack", "--silent", "--pack-destination", folder], { ...options, cwd: new URL("..", import.meta.url) }).trim();
+    const to = path.join(folder, "node_modules", "culvert");
+    fs.mkdirSync(to, { recursive: true });
+    execFileSync("tar", ["xzf", path.join(folder, packed), "--strip-components=1", "-C", to], options);
+    const code = 'import { connect, CulvertError } from "culvert"; const c = connect("http://localhost:9"); console.log(c.state, typeof CulvertError); c.close();';
+    assert.equal(execFileSync(process.execPath, ["--input-type=module", "-e", code], { ...options, cwd: folder }), "idle function\n");
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
 });

@@ -185,8 +185,11 @@ func (d *doctor) noHandshake(resp *http.Response, err error) string {
 // serverSays reports whether an answer is Culvert's own, with this code, and not
 // that of something on the way.
 func serverSays(resp *http.Response, code string) bool {
-	var body struct{ Error struct{ Code string } }
-	return json.NewDecoder(resp.Body).Decode(&body) == nil && body.Error.Code == code
+	var body struct {
+		Protocol int
+		Error    struct{ Code string }
+	}
+	return json.NewDecoder(resp.Body).Decode(&body) == nil && body.Protocol == 1 && body.Error.Code == code
 }
 
 func (d *doctor) skip(id, title, why string) {

@@ -81,7 +81,9 @@ export async function idleSocket(run: Run): Promise<Fate> {
   const socket = await longSocket(run);
   if (!socket) return spent;
   const began = now();
-  let trouble: any = await socket.next(run.times.idle);
+  let trouble: any;
+  do trouble = await socket.next(began + run.times.idle - now());
+  while (typeof trouble == "object"); // a heartbeat
   if (socket.drained) trouble = await socket.next(run.times.patience); // after the word comes the end
   const ms = now() - began;
   if (trouble == "silent") trouble = await socket.ping(run.times.patience, 16); // as it should be: is it alive?
