@@ -39,19 +39,24 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// restarted is what is said of a path on which nothing is wrong, but that the
-// server is away for a second while one of the tests is made.
-func restarted(t *testing.T, during string) *Report {
-	t.Helper()
+// restartable is a path to a server in whose place begin puts another one.
+func restartable(t *testing.T) (box *middlebox.Box, begin func()) {
 	var now atomic.Pointer[http.Handler]
-	begin := func() {
+	begin = func() {
 		handler := serve(t).Config.Handler
 		now.Store(&handler)
 	}
 	begin()
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*now.Load()).ServeHTTP(w, r) }))
 	t.Cleanup(front.Close)
-	box := startBox(t, front, middlebox.Options{})
+	return startBox(t, front, middlebox.Options{}), begin
+}
+
+// restarted is what is said of a path on which nothing is wrong, but that the
+// server is away for a second while one of the tests is made.
+func restarted(t *testing.T, during string) *Report {
+	t.Helper()
+	box, begin := restartable(t)
 	o := quick(box.URL())
 	var once atomic.Bool
 	back := make(chan struct{})
@@ -114,15 +119,7 @@ func TestDrained(t *testing.T) {
 func TestRestartsAgain(t *testing.T) {
 	needtest.Time(t, "it takes seconds")
 	t.Parallel()
-	var now atomic.Pointer[http.Handler]
-	begin := func() {
-		handler := serve(t).Config.Handler
-		now.Store(&handler)
-	}
-	begin()
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*now.Load()).ServeHTTP(w, r) }))
-	t.Cleanup(front.Close)
-	box := startBox(t, front, middlebox.Options{})
+	box, begin := restartable(t)
 	o := quick(box.URL())
 	end := make(chan struct{})
 	o.Progress = func(s Step) {
