@@ -152,6 +152,38 @@ func TestFaultsAreFound(t *testing.T) {
 			}
 			return []string{event}
 		}, func(c report.Checks) int64 { return c.Different }, 1},
+		// What only some of the envelope's readers look at is the same for all.
+		"with another id": {func(i, offset int, event string) []string {
+			if i == 1 && offset == 6 {
+				return []string{strings.Replace(event, `"id":"i6"`, `"id":"j6"`, 1)}
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return c.Different*100 + c.Faults() }, 101},
+		"of another time": {func(i, offset int, event string) []string {
+			if i == 1 && offset == 6 {
+				return []string{strings.Replace(event, `"time":1`, `"time":2`, 1)}
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return c.Different*100 + c.Faults() }, 101},
+		"in another room's name": {func(i, offset int, event string) []string {
+			if i == 1 && offset == 6 {
+				return []string{strings.Replace(event, `"room":"bench-`, `"room":"bunch-`, 1)}
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return c.Different*100 + c.Faults() }, 101},
+		// The subscriber comes back and gets it as it should be: it was wrong all the same.
+		"as no JSON": {func(i, offset int, event string) []string {
+			if i == 1 && offset == 6 {
+				return []string{strings.Replace(event, `"id":`, `"id"`, 1)}
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return c.Different }, 1},
+		"of somebody else": {func(i, offset int, event string) []string {
+			if i == 1 && offset == 6 {
+				return []string{strings.Replace(event, `"data":{`, `"data":[`, 1) + "]"}
+			}
+			return []string{event}
+		}, func(c report.Checks) int64 { return c.Different }, 1},
 		"of a history that began anew": {func(i, offset int, event string) []string {
 			if i == 1 && offset == 20 {
 				return []string{strings.Replace(event, `"epoch":"e"`, `"epoch":"f"`, 1)}

@@ -40,6 +40,7 @@ type seen struct {
 	idLen  int
 	odd    bool   // its data is not what appendData made
 	raw    []byte // as it came, for comparison
+	sum    uint64 // of raw; 0 where the server has no envelopes
 }
 
 // readData fills in what data says, of a run whose data has size bytes. False
@@ -79,6 +80,7 @@ type record struct {
 	room     *room
 	seq      uint64 // its number in the room
 	offset   uint64 // 0: not known yet
+	sum      uint64 // of the envelope that was seen first; 0: none was
 	left     int32  // steady subscribers that have not got it yet
 	answered bool   // the publish was
 	measured bool   // it counts for the result

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/maphash"
 
 	"github.com/culvertd/culvert/cmd/internal/bench/parse"
 )
@@ -131,6 +132,8 @@ func (s *subscriber) payload(p []byte) error {
 			return errForeign
 		}
 		m.idLen = copy(m.id[:], e.ID)
+		m.sum = maphash.Bytes(s.run.seed, p)
+		m.odd = m.odd || string(e.Room) != s.room.name
 		if !bytes.Equal(s.room.epoch, e.Epoch) {
 			s.newEpoch(e.Epoch)
 		}
@@ -156,6 +159,7 @@ func (s *subscriber) payload(p []byte) error {
 var (
 	errForeign = errors.New("a message that this run did not publish")
 	errOdd     = errors.New("a message with other content than was published")
+	errUnlike  = errors.New("an envelope that differs from what another subscriber got")
 )
 
 // newEpoch: only a room's first message may bring one.
@@ -298,6 +302,12 @@ func (s *subscriber) arrived(m *seen, rec *record) {
 		rec.offset = m.offset
 	} else if rec.offset != m.offset {
 		r.checks.Different++
+	} else if rec.sum != 0 && m.sum != rec.sum && !m.odd { // what is odd has been counted
+		r.checks.Different++
+		r.faults.add(errUnlike)
+	}
+	if rec.sum == 0 && !m.odd {
+		rec.sum = m.sum
 	}
 	if !s.steady {
 		return

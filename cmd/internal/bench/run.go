@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"slices"
 	"strings"
@@ -52,11 +53,12 @@ type run struct {
 	faults                faults
 	watch                 *watch
 	inflater              parse.Inflater
+	seed                  maphash.Seed // of the sums of envelopes
 }
 
 func newRun(ctx context.Context, o *options) (*run, error) {
 	r := &run{
-		o: o, ctx: ctx, began: time.Now(), ledger: newLedger(), faults: faults{},
+		o: o, ctx: ctx, began: time.Now(), ledger: newLedger(), faults: faults{}, seed: maphash.MakeSeed(),
 		id:      strings.ToLower(rand.Text()[:8]),
 		host:    o.target.Host,
 		latency: &report.Histogram{}, publishing: &report.Histogram{}, sideLatency: &report.Histogram{},

@@ -170,6 +170,9 @@ var (
 func (s *subscriber) Data(p []byte) {
 	s.run.reads++
 	if err := s.feed(p); err != nil {
+		if s.state == stateReady && !errors.Is(err, errEnded) && !errors.Is(err, errStatus) {
+			s.run.checks.Different++ // it cannot be read, or is none of this run's: coming back does not make that good
+		}
 		s.conn.Close()
 		s.lost(err)
 	}
