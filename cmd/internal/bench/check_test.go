@@ -11,8 +11,8 @@ func TestDescriptors(t *testing.T) {
 		{options{subscribers: 1000, publishers: 8}, 0, true},
 		{options{subscribers: 1000, publishers: 8}, 1024, true},
 		{options{subscribers: 1000, publishers: 9}, 1024, false},
-		{options{subscribers: 10, publishers: 8, sideRooms: 500, sideSubs: 2}, 1036, true},
-		{options{subscribers: 10, publishers: 8, sideRooms: 500, sideSubs: 2}, 1035, false},
+		{options{subscribers: 10, publishers: 8, sideRooms: 500, sideSubs: 2}, 1042, true},
+		{options{subscribers: 10, publishers: 8, sideRooms: 500, sideSubs: 2}, 1041, false},
 	} {
 		if err := tt.o.checkDescriptors(tt.allowed); (err == nil) != tt.ok {
 			t.Errorf("%+v with %d: %v", tt.o, tt.allowed, err)

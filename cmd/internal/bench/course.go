@@ -250,6 +250,7 @@ func (c *course) tally(from, to mark) {
 		PublishesPerSecond: float64(published) / seconds, DeliveriesPerSecond: float64(delivered) / seconds,
 	}
 	r.Latency, r.Publish, r.Side = c.latency.Summary(), c.publishing.Summary(), c.sideLatency.Summary()
+	r.Waiting = c.waiting.Summary()
 	if reads := to.reads - from.reads; reads > 0 {
 		r.Traffic.PerRead = float64(delivered) / float64(reads)
 	}
@@ -321,7 +322,7 @@ func (c *course) storm() error {
 		err := c.until("messages are missed", func() bool {
 			c.ledger.settle()
 			for outstanding = c.ledger.len(); outstanding < c.o.publishers && missed < c.o.storm*len(c.main); outstanding++ {
-				c.publishMain(1)
+				c.publishMain(1, 0)
 				missed++
 			}
 			return missed == c.o.storm*len(c.main)

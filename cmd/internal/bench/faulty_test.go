@@ -19,9 +19,10 @@ import (
 // be done: change gets what is to be sent to a subscriber.
 type faulty struct {
 	change func(subscriber, offset int, event string) []string
-	twice  int // offset of a message that is published again a moment later
-	lies   int // offset of a message whose publisher is told another one
-	full   int // offset from which on nothing is taken any more
+	twice  int           // offset of a message that is published again a moment later
+	lies   int           // offset of a message whose publisher is told another one
+	full   int           // offset from which on nothing is taken any more
+	slow   time.Duration // that an answer to a publish takes, behind the message
 
 	mu   sync.Mutex
 	subs map[string][]chan string // guarded by mu, by room
@@ -49,6 +50,7 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(50 * time.Millisecond) // the readers have it first
 		told++
 	}
+	time.Sleep(f.slow)
 	fmt.Fprintf(w, `{"room":%q,"offset":%d}`, room, told)
 	if offset == f.twice {
 		time.AfterFunc(50*time.Millisecond, func() {
@@ -242,6 +244,23 @@ func TestPublisherIsToldAnother(t *testing.T) {
 	r, err := run(t, "--url", server.URL, "--transport", "sse", "--subscribers", "6", "--messages", "20", "--rate", "100", "--publishers", "1", "--patience", "1s")
 	if !errors.Is(err, bench.ErrFaults) || r.Checks.Different != 1 || r.Checks.Faults() != 1 {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// A message that waits for the answers to those before it is as late as its
+// readers find it.
+func TestWaitingForPublishersCounts(t *testing.T) {
+	same := func(_, _ int, event string) []string { return []string{event} }
+	server := httptest.NewServer(&faulty{change: same, slow: 40 * time.Millisecond, subs: map[string][]chan string{}, next: map[string]int{}})
+	defer server.Close()
+	defer server.CloseClientConnections()
+	r, err := run(t, "--url", server.URL, "--transport", "sse", "--subscribers", "2", "--messages", "20", "--rate", "100", "--publishers", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The last of twenty is due after 190 ms, and nineteen answers take 760 ms.
+	if r.Waiting == nil || r.Waiting.Max < 400 || r.Latency.Max < r.Waiting.Max || r.Publish.Max < r.Waiting.Max+40 {
+		t.Errorf("waiting %+v, to receive %+v, to answer %+v", r.Waiting, r.Latency, r.Publish)
 	}
 }
 

@@ -127,7 +127,7 @@ func (o *options) declare(s *settings.Set) {
 	s.Bool(&o.spread, "spread", "each message of a batch goes to another room; without, a batch to one")
 	s.Bool(&o.keys, "keys", "publish with idempotency keys")
 	s.Choice(&o.publish, "publish", publishHTTP, []string{publishHTTP, publishWS}, "how messages are published")
-	s.Int(&o.publishers, "publishers", 0, 1, 4096, "connections that publish (default: --outstanding, 64 at most; 1 for WebSocket)").NoDefault()
+	s.Int(&o.publishers, "publishers", 0, 1, 4096, "connections that publish (default: --outstanding, but 8 to 64; 1 for WebSocket)").NoDefault()
 
 	s.Group("Side rooms, whose latency is reported apart")
 	s.Int(&o.sideRooms, "side-rooms", 0, 0, 10_000, "small rooms beside the others")

@@ -36,9 +36,10 @@ const longest = 4 * time.Second
 
 // sent is one request.
 type sent struct {
-	first uint64 // number of its first message
-	n     int    // messages
-	at    time.Duration
+	first uint64        // number of its first message
+	n     int           // messages
+	due   time.Duration // when a rate asked for it; 0: none did
+	at    time.Duration // its time, for latencies
 }
 
 // window is how many publishes a WebSocket has under way at a time; HTTP has
@@ -106,12 +107,20 @@ func (q *pool) publish(s sent) {
 	q.queue = append(q.queue, s)
 }
 
-// send writes the request. The message's time is now, not when it was due: a
-// publisher that is not free is the server's doing only in part.
+// send writes the request. The message's time is now, unless it was due: then a
+// server that answers late, and so keeps the publishers from going on, would
+// look the better for it. How long messages waited is reported as well, since
+// too few publishers keep them waiting, too.
 func (p *publisher) send(s sent) {
 	r := p.run
-	s.at = r.now()
-	p.used = s.at
+	p.used = r.now()
+	s.at = p.used
+	if s.due != 0 {
+		s.at = s.due
+		if r.ledger.get(s.first).measured {
+			r.waiting.Record(p.used - s.due)
+		}
+	}
 	p.sent = append(p.sent, s)
 	switch {
 	case p.ws:

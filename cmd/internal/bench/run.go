@@ -48,6 +48,7 @@ type run struct {
 	reads                 int64 // by which they came
 	progressed            time.Duration
 	latency, publishing   *report.Histogram
+	waiting               *report.Histogram // of messages that were due, for a publisher
 	sideLatency, stormLag *report.Histogram
 	checks                report.Checks
 	faults                faults
@@ -61,7 +62,7 @@ func newRun(ctx context.Context, o *options) (*run, error) {
 		o: o, ctx: ctx, began: time.Now(), ledger: newLedger(), faults: faults{}, seed: maphash.MakeSeed(),
 		id:      strings.ToLower(rand.Text()[:8]),
 		host:    o.target.Host,
-		latency: &report.Histogram{}, publishing: &report.Histogram{}, sideLatency: &report.Histogram{},
+		latency: &report.Histogram{}, publishing: &report.Histogram{}, sideLatency: &report.Histogram{}, waiting: &report.Histogram{},
 	}
 	for _, h := range o.headers {
 		name, value, _ := strings.Cut(h, ":")
@@ -134,8 +135,9 @@ func (r *run) subscribe(to *room, transport string) {
 	r.subs = append(r.subs, s)
 }
 
-// sidePublishers is how many publish into the side rooms.
-const sidePublishers = 2
+// sidePublishers is how many publish into the side rooms: enough that none waits
+// for another's answer where the server takes its time.
+const sidePublishers = 8
 
 // now is the run's clock.
 func (r *run) now() time.Duration { return time.Since(r.began) }

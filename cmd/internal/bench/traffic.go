@@ -63,17 +63,17 @@ func (r *run) publishDue(now time.Duration) time.Duration {
 			if !free() {
 				return false
 			}
-			r.publishMain(1)
+			r.publishMain(1, now)
 			return true
 		})
 	} else {
 		for free() {
-			r.publishMain(r.o.batch)
+			r.publishMain(r.o.batch, 0)
 		}
 	}
 	if len(r.side) > 0 && r.o.sideRate > 0 {
 		wait = min(wait, t.side.due(now, r.o.sideRate, func() bool {
-			r.sidePublishers.publish(sent{first: r.record(r.side[t.side.next%len(r.side)]), n: 1})
+			r.sidePublishers.publish(sent{first: r.record(r.side[t.side.next%len(r.side)]), n: 1, due: now})
 			t.side.next++
 			return true
 		}))
@@ -100,10 +100,10 @@ func (c *schedule) due(now time.Duration, rate float64, publish func() bool) tim
 }
 
 // publishMain publishes a request of n messages into the main room whose turn
-// it is, or into as many.
-func (r *run) publishMain(n int) {
+// it is, or into as many. due is when a rate asked for it, 0 where none did.
+func (r *run) publishMain(n int, due time.Duration) {
 	t := &r.traffic
-	request := sent{first: r.ledger.next, n: n}
+	request := sent{first: r.ledger.next, n: n, due: due}
 	for i := range n {
 		if i > 0 && r.o.spread {
 			t.main.next++

@@ -23,6 +23,9 @@ type Result struct {
 	// Latency is from publish to receive. Publish is from publish to answer.
 	Latency *Latency `json:"latency,omitempty"`
 	Publish *Latency `json:"publish,omitempty"`
+	// Waiting is from when a rate asked for a publish to its being sent, while
+	// all connections that publish waited for answers. It is in the others.
+	Waiting *Latency `json:"waiting,omitempty"`
 	// Side is the latency in the side rooms.
 	Side    *Latency `json:"side,omitempty"`
 	Storm   *Storm   `json:"storm,omitempty"`

@@ -53,6 +53,9 @@ func (r *Result) rows() (groups []group) {
 	}
 	g.latency("publish to receive", r.Latency)
 	g.latency("publish to answer", r.Publish)
+	if w := r.Waiting; w != nil && w.P99 >= noWait {
+		g.latency("of it before sending", w) // it takes more --publishers, or a server that answers sooner
+	}
 	g.latency("side rooms", r.Side)
 	if c := r.CPU; c != nil {
 		g = add("Processor")
@@ -97,6 +100,9 @@ func (r *Result) rows() (groups []group) {
 	}
 	return groups
 }
+
+// noWait is a time, in milliseconds, that is no waiting.
+const noWait = 1
 
 // fewTicks is the processor time below which the kernel's part of it, which is
 // counted in ticks of 10 ms, is chance.
