@@ -21,6 +21,19 @@ func TestParseGoBench(t *testing.T) {
 	}
 }
 
+// A figure that a benchmark does not have meets no bar.
+func TestMissingFigure(t *testing.T) {
+	figures := map[string]float64{"a": 1, "b": 0}
+	for _, tt := range []struct {
+		names string
+		ok    bool
+	}{{"a", true}, {"b", false}, {"a c", false}} {
+		if err := known(figures, strings.Fields(tt.names)...); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.names, err)
+		}
+	}
+}
+
 // A row's page has the median and the ends of every figure, and tells which
 // bars are met.
 func TestPage(t *testing.T) {

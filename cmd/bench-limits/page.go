@@ -65,7 +65,8 @@ func (b *bencher) page(results []result, runs int) string {
 ## How to read it
 
 Every figure is the median of %d runs, with the least and the most in brackets. A ratio is of runs that followed each other
-within a minute, so the machine's moods are in both; figures of other machines differ, ratios much less. A bar is what the
+within a minute, so the machine's moods are in both; what stands here is the median of the runs' ratios, which is not always that
+of the medians beside it. Figures of other machines differ, ratios much less. A bar is what the
 project has promised itself and is judged by the median, or by the worst run where the row says so, a stretch goal what it would like. CPU is user and system time of
 the server's process by the operating system's accounting, memory its resident memory. Messages have 128 bytes where
 nothing else is said. The bench checks every message of every run: none lost, none twice, all in order, or the run fails.

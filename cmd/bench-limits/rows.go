@@ -46,8 +46,8 @@ var rows = []row{
 	{"paced", "fan-out to 5,000 in one room, a message at a time", paced,
 		"Four messages a second go to 5,000 readers, each when the one before has arrived everywhere, so that every reader takes a write of its own. " +
 			"C is one thread that calls `send(2)` for each reader and does nothing else. A long-poll's figure has the delivery and the next request of the same reader. " +
-			"Centrifugo 6.3 was measured with the same load on a machine like this one; what it took is given in units of the same C loop (17.6 and 23.5 µs to 6.5), " +
-			"since the machines differ."},
+			"Centrifugo 6.3 was measured with the same load (its JSON protocol, one core) on a machine like this one, when Culvert was designed, and is not run here: what it took is given " +
+			"in units of the same C loop (17.6 and 23.5 µs to 6.5), since the machines differ."},
 	{"burst", "fan-out to 5,000 in one room, eight messages outstanding", burst,
 		"Whenever a message has arrived everywhere the next is published, eight at a time. What gathers meanwhile goes out in one write, and C writes eight messages a call as well."},
 	{"memory", "memory of 15,000 idle connections", memory,
@@ -65,10 +65,11 @@ var rows = []row{
 			"What is done once for a message and not for each reader, such as encoding it, stays in the figure; in rooms of one it falls on a single delivery."},
 	{"publish", "publishing into the memory store", publishing,
 		"In-process is one call of the store for each message, from one goroutine. Over HTTP it is the whole server's CPU for a request on a kept connection, the message's way to one " +
-			"WebSocket reader of its room included, turned into what a core can do in a second."},
+			"WebSocket reader of its room included, turned into what a core can do in a second. A batch is one request with 100 messages for one room, each with a key of its own."},
 	{"redis", "publishing through redis-server", redis,
-		"Everybody makes the same call of the same script (idempotency key, history, publication) with 200 bytes, on redis-server alone on a core, clients on another. Culvert's store " +
-			"is called by so many goroutines at a time. redis-benchmark sends the bare script for one message a call. It is taken with the best of four numbers of connections (-c) and " +
+		"Everybody calls the same script (idempotency key, history, publication) with messages of 200 bytes, on redis-server alone on a core, clients on another. Culvert's store " +
+			"is called by so many goroutines at a time, and sends what gathers meanwhile in one call of the script, which is how it can get ahead of those who send each message in a call " +
+			"of its own: redis-benchmark, with the bare script, and go-redis. redis-benchmark is taken with the best of four numbers of connections (-c) and " +
 			"commands in a pipeline (-P); it can fill in random numbers only, so all its messages go to one room (the others use 100). go-redis is what a program gets that calls " +
 			"the script with `redis.NewClient` and no further options."},
 	{"storm", "10,000 clients come back at once", storm,
