@@ -98,6 +98,9 @@ func TestEveryLoadIsDeliveredAndChecked(t *testing.T) {
 			if strings.Contains(args, "storm") && (r.Storm == nil || r.Storm.Clients != 50 || r.Side == nil || r.Storm.Side == nil) {
 				t.Errorf("storm %+v, side %+v", r.Storm, r.Side)
 			}
+			if strings.Contains(args, "churn") != (r.Checks.Churned > 0) {
+				t.Errorf("%d left and came back", r.Checks.Churned)
+			}
 			// Every steady subscriber has every message of its room.
 			rooms := int64(r.Load.Rooms)
 			if !strings.Contains(args, "stalled") && !strings.Contains(args, "churn") && r.Traffic.Delivered < 200*50/rooms {

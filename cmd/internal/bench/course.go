@@ -20,8 +20,7 @@ type course struct {
 	before usage.Cost // any subscriber came
 	tcp    int64      // the kernel's memory for TCP then
 
-	churned   int64 // subscribers that left and came back
-	nextChurn int   // whose turn it is
+	nextChurn int // whose turn it is
 	looked    time.Duration
 }
 
@@ -228,13 +227,13 @@ func (c *course) stop(phase string) error {
 // churn has clients leave and come back, as many as a second asks for.
 func (c *course) churn(began time.Duration) {
 	due := int64((c.now() - began).Seconds() * c.o.churn)
-	for tries := 0; c.churned < due && tries < len(c.subs); tries++ {
+	for tries := 0; c.checks.Churned < due && tries < len(c.subs); tries++ {
 		s := c.subs[c.nextChurn%len(c.subs)]
 		c.nextChurn++
 		if s.churns && s.state == stateReady {
 			s.leave()
 			c.dialing.now(s)
-			c.churned++
+			c.checks.Churned++
 		}
 	}
 }

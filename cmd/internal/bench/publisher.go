@@ -117,7 +117,7 @@ func (p *publisher) send(s sent) {
 	s.at = p.used
 	if s.due != 0 {
 		s.at = s.due
-		if r.ledger.get(s.first).measured {
+		if rec := r.ledger.get(s.first); rec.measured && !rec.room.side {
 			r.waiting.Record(p.used - s.due)
 		}
 	}

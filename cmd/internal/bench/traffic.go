@@ -63,7 +63,7 @@ func (r *run) publishDue(now time.Duration) time.Duration {
 			if !free() {
 				return false
 			}
-			r.publishMain(1, now)
+			r.publishMain(1, r.now())
 			return true
 		})
 	} else {
@@ -73,7 +73,7 @@ func (r *run) publishDue(now time.Duration) time.Duration {
 	}
 	if len(r.side) > 0 && r.o.sideRate > 0 {
 		wait = min(wait, t.side.due(now, r.o.sideRate, func() bool {
-			r.sidePublishers.publish(sent{first: r.record(r.side[t.side.next%len(r.side)]), n: 1, due: now})
+			r.sidePublishers.publish(sent{first: r.record(r.side[t.side.next%len(r.side)]), n: 1, due: r.now()})
 			t.side.next++
 			return true
 		}))

@@ -73,6 +73,7 @@ func sample() *report.Result {
 		Latency: h.Summary(), Publish: h.Summary(), Side: h.Summary(),
 		Storm:   &report.Storm{Clients: 100, Missed: 10, Seconds: 0.1, PerClient: 200, Side: h.Summary()},
 		Stalled: &report.Stalled{Count: 1, KernelEach: 600_000, UserEach: 1000},
+		Checks:  report.Checks{Churned: 12},
 		Errors:  []report.Fault{{Text: "ws: <ended>", Count: 3}},
 	}
 	for i := range 20 {
@@ -90,6 +91,7 @@ func TestTable(t *testing.T) {
 	}
 	for _, want := range []string{
 		"100 in 10.0 ms, 10,000/s", "2.9 KB idle", "p50 25.", "server, per delivery    10.0 µs", "0 lost, 0 repeated", "ws: <ended> (3 times)", "kernel, for each        585.9 KB\n", "server, for each        too little to tell\n",
+		"left and came back      12 times\n",
 		"20.0 ms; 1 % of a core", "this client             2 % of a core",
 	} {
 		if !strings.Contains(b.String(), want) {

@@ -129,8 +129,9 @@ type Checks struct {
 	Unanswered int64 `json:"unanswered"` // publishes that failed or were not answered
 	Missing    int64 `json:"missing"`    // subscribers that could not connect, or stay connected
 
-	Gaps       int64 `json:"gaps"`       // told by the server
-	Reconnects int64 `json:"reconnects"` // subscribers that came back after a connection broke or was ended
+	Gaps       int64 `json:"gaps"`              // told by the server
+	Reconnects int64 `json:"reconnects"`        // subscribers that came back after a connection broke or was ended
+	Churned    int64 `json:"churned,omitempty"` // subscribers that left and came back as the run has it
 }
 
 // Faults is the number of things that must not happen.

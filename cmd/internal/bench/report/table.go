@@ -92,6 +92,9 @@ func (r *Result) rows() (groups []group) {
 	g.row("publishes unanswered", "%d", c.Unanswered)
 	g.row("subscribers missing", "%d", c.Missing)
 	g.row("gaps told, reconnects", "%d, %d", c.Gaps, c.Reconnects)
+	if c.Churned > 0 {
+		g.row("left and came back", "%s", Times(c.Churned)) // as it was asked for
+	}
 	if r.Broken != "" {
 		g.row("broke off", "%s", r.Broken)
 	}
