@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -351,6 +352,36 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// What a server has used that is gone is not known, and is not less than nothing.
+func TestServerEnds(t *testing.T) {
+	if _, err := usage.Of(os.Getpid()); err != nil {
+		t.Skip(err)
+	}
+	server := exec.Command("sleep", "60") // whose costs are taken for the server's
+	if err := server.Start(); err != nil {
+		t.Skip(err)
+	}
+	s := settings.New("culvert bench")
+	execute := bench.Declare(s, "test")
+	if _, err := s.Parse([]string{"--url", serve(t), "--pid", strconv.Itoa(server.Process.Pid), "--subscribers", "5", "--settle", "0", "--warm-up", "0",
+		"--rate", "50", "--messages", "20"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	err := execute(t.Context(), nil, &out, onMeasuring(func() {
+		time.AfterFunc(50*time.Millisecond, func() {
+			server.Process.Kill()
+			server.Wait()
+		})
+	}))
+	if err != nil || !strings.Contains(out.String(), "published               20 in") || !strings.Contains(out.String(), "the server's costs: no such process (") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	if strings.Contains(out.String(), "server, in all") || strings.Contains(out.String(), " 0 B after traffic") {
+		t.Errorf("its figures are told:\n%s", out.String())
+	}
+}
+
 // onMeasuring is called when progress says that it is measured.
 type onMeasuring func()
 
@@ -412,6 +443,7 @@ func TestSettingsThatDoNotGoTogether(t *testing.T) {
 		"--stalled 10% --duration 0":                  "--stalled is for the measurement, of which --duration 0 leaves nothing",
 		"--profile x --duration 0":                    "--profile is for the measurement, of which --duration 0 leaves nothing",
 		"--until answered":                            "--until is for --outstanding, and says when the next message may go out",
+		"--rate 1e99":                                 `--rate: "1e99" is not allowed: it must be a number from 0 to 1000000`,
 		"--rate 0":                                    "--rate 0 publishes nothing; --duration 0 measures connections alone",
 		"--side-rate 5":                               "--side-subscribers and --side-rate are for --side-rooms, and there are none",
 		"--messages 5 --duration 5s":                  "--messages and --duration both say how long is measured: give one of them",

@@ -127,6 +127,9 @@ func (c *course) idle() error {
 	}
 	if n := float64(len(c.subs)); c.pid != 0 && n > 0 {
 		now := c.cost()
+		if now.RSS == 0 {
+			return nil // it has ended
+		}
 		m := &report.Memory{Before: c.before.RSS, Idle: now.RSS, After: now.RSS}
 		m.IdleEach = float64(m.Idle-m.Before) / n
 		m.AfterEach = m.IdleEach
@@ -152,6 +155,12 @@ func (c *course) mark() mark {
 	m.client, _ = usage.Self()
 	m.tcp, _ = usage.TCPMemory()
 	return m
+}
+
+// spent is the server's processor time between two marks; false where it is not
+// known at both: a server may have ended.
+func (m mark) spent(to mark) (time.Duration, bool) {
+	return to.server.CPU - m.server.CPU, m.server.CPU > 0 && to.server.CPU > 0
 }
 
 func (c *course) measure() error {
@@ -197,9 +206,9 @@ func (c *course) measure() error {
 	if err := c.wake(from); err != nil {
 		return err
 	}
-	if c.result.Memory != nil {
+	if now := c.cost(); c.result.Memory != nil && now.RSS > 0 {
 		m := c.result.Memory
-		m.After = c.cost().RSS
+		m.After = now.RSS
 		m.AfterEach = float64(m.After-m.Before) / float64(len(c.subs))
 	}
 	select {
@@ -253,10 +262,10 @@ func (c *course) tally(from, to mark) {
 	if reads := to.reads - from.reads; reads > 0 {
 		r.Traffic.PerRead = float64(delivered) / float64(reads)
 	}
-	if c.pid == 0 {
+	spent, ok := from.spent(to)
+	if !ok {
 		return
 	}
-	spent := to.server.CPU - from.server.CPU
 	r.CPU = &report.CPU{
 		ServerSeconds: spent.Seconds(),
 		ServerBusy:    spent.Seconds() / seconds,
@@ -292,7 +301,9 @@ func (c *course) wake(from mark) error {
 	c.result.Stalled = &report.Stalled{
 		Count:      n,
 		KernelEach: float64(to.tcp-from.tcp) / float64(n),
-		UserEach:   float64(to.server.RSS-from.server.RSS) / float64(n),
+	}
+	if from.server.RSS > 0 && to.server.RSS > 0 {
+		c.result.Stalled.UserEach = float64(to.server.RSS-from.server.RSS) / float64(n)
 	}
 	for _, s := range c.subs {
 		if s.stalls {
@@ -353,8 +364,8 @@ func (c *course) storm() error {
 	err := c.until("everybody comes back", func() bool { return c.allThere() && c.caughtUp() })
 	to := c.mark()
 	c.result.Storm = &report.Storm{Clients: clients, Missed: c.o.storm, Seconds: (to.at - from.at).Seconds(), Side: c.stormLag.Summary()}
-	if c.pid != 0 && clients > 0 {
-		c.result.Storm.PerClient = (to.server.CPU - from.server.CPU).Seconds() * 1e6 / float64(clients)
+	if spent, ok := from.spent(to); ok && clients > 0 {
+		c.result.Storm.PerClient = spent.Seconds() * 1e6 / float64(clients)
 	}
 	if err != nil {
 		return err

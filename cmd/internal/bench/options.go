@@ -172,7 +172,7 @@ func number(s *settings.Set, p *float64, name string, def, high float64, usage s
 	x := s.String(new(string), name, "N", shown, usage, func(text string) error {
 		v, err := parseNumber(text)
 		if err != nil || v < 0 || v > high {
-			return fmt.Errorf("it must be a number from 0 to %v", high)
+			return fmt.Errorf("it must be a number from 0 to %.0f", high)
 		}
 		*p = v
 		return nil
