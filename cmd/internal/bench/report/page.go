@@ -14,7 +14,7 @@ var pageText string
 
 // WritePage writes the result as one page that needs nothing from elsewhere.
 func (r *Result) WritePage(w io.Writer) error {
-	t, err := template.New("page").Funcs(template.FuncMap{"whole": whole}).Parse(pageText)
+	t, err := template.New("page").Funcs(template.FuncMap{"whole": whole, "cores": func(n int) string { return count(int64(n), "core", "cores") }}).Parse(pageText)
 	if err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func TestTooLittleToTell(t *testing.T) {
 	broken := &report.Result{Load: report.Load{Subscribers: 5}, Broken: "no luck", Samples: []report.Sample{
 		{At: 0.25, Phase: "connecting", RSS: 1 << 20, ServerKnown: true}, {At: 0.5, Phase: "connecting", RSS: 1 << 20, ServerKnown: true},
 	}}
-	alone := &report.Result{Traffic: report.Traffic{Seconds: 1, Published: 5, PublishesPerSecond: 5}}
+	alone := &report.Result{Machine: report.Machine{Cores: 1}, Traffic: report.Traffic{Seconds: 1, Published: 5, PublishesPerSecond: 5}}
 	much := sample()
 	much.CPU.ServerSeconds = 0.2
 	for _, tt := range []struct {
@@ -124,7 +124,7 @@ func TestTooLittleToTell(t *testing.T) {
 			"  kernel, for each        too little to tell\n", "  server, for each        too little to tell\n", "ws: <ended> (once)\n",
 		}, []string{"-3.0 KB", "in the kernel", " 0 %", "memory per idle connection"}},
 		{broken, []string{"  connected               0 in ", "resident memory"}, []string{"Traffic", "published", "shaded"}},
-		{alone, []string{"  connected               nobody\n", "  delivered               nothing\n"}, []string{"in one read"}},
+		{alone, []string{"  connected               nobody\n", "  delivered               nothing\n", ", 1 core, "}, []string{"in one read"}},
 		{much, []string{"The shaded part is what was measured.", "200 ms, 90 % of it in the kernel; 1 % of a core"}, nil},
 	} {
 		var b strings.Builder
