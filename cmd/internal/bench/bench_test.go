@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -380,6 +381,75 @@ func TestServerEnds(t *testing.T) {
 	if strings.Contains(out.String(), "server, in all") || strings.Contains(out.String(), " 0 B after traffic") {
 		t.Errorf("its figures are told:\n%s", out.String())
 	}
+}
+
+// A server, or what is in front of it, may be away for a moment: the run goes on
+// when it is back.
+func TestAwayForAMoment(t *testing.T) {
+	url := serve(t)
+	_, to, _ := strings.Cut(url, "://")
+	var mu sync.Mutex
+	var open []net.Conn // guarded by mu
+	relay := func(address string) net.Listener {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				u, err := net.Dial("tcp", to)
+				if err != nil {
+					c.Close()
+					continue
+				}
+				mu.Lock()
+				open = append(open, c, u)
+				mu.Unlock()
+				go func() { io.Copy(u, c); u.Close() }()
+				go func() { io.Copy(c, u); c.Close() }()
+			}
+		}()
+		return l
+	}
+	cut := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range open {
+			c.Close()
+		}
+		open = nil
+	}
+	l := relay("127.0.0.1:0")
+	address := l.Addr().String()
+	s := settings.New("culvert bench")
+	execute := bench.Declare(s, "test")
+	if _, err := s.Parse([]string{"--url", "http://" + address, "--subscribers", "8", "--transport", "mixed", "--settle", "0", "--warm-up", "0",
+		"--rate", "20", "--messages", "40"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	back := make(chan net.Listener, 1)
+	var out strings.Builder
+	err := execute(t.Context(), nil, &out, onMeasuring(func() {
+		time.AfterFunc(310*time.Millisecond, func() {
+			l.Close()
+			cut()
+			time.Sleep(400 * time.Millisecond)
+			back <- relay(address)
+		})
+	}))
+	if !strings.Contains(out.String(), "published               40 in") || strings.Contains(out.String(), "broke off") ||
+		!strings.Contains(out.String(), " 0 lost, 0 repeated, 0 out of order, 0 different") || strings.Contains(out.String(), "reconnects   0, 0\n") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	if l := <-back; l != nil {
+		l.Close()
+	}
+	cut()
 }
 
 // onMeasuring is called when progress says that it is measured.

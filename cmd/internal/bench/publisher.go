@@ -51,6 +51,26 @@ type pool struct {
 	all   []*publisher
 	idle  []*publisher // each as often as it takes another request
 	queue []sent       // requests that wait for one
+	away  []away       // publishers that wait before they dial again
+	took  bool         // the server has answered one of them
+}
+
+type away struct {
+	p     *publisher
+	until time.Duration
+}
+
+// dial has those dial again that have waited long enough.
+func (q *pool) dial(now time.Duration) {
+	rest := q.away[:0]
+	for _, x := range q.away {
+		if x.until <= now {
+			x.p.dial()
+		} else {
+			rest = append(rest, x)
+		}
+	}
+	q.away = rest
 }
 
 func (q *pool) open(r *run, n int, kind string) {
@@ -308,6 +328,7 @@ func (p *publisher) settle(offset uint64, refused error) {
 		}
 	}
 	r.progress()
+	p.pool.took = true
 	p.free(1)
 }
 
@@ -335,9 +356,18 @@ func (p *publisher) Closed(err error) {
 	}
 	p.sent = nil
 	p.tries++
-	if p.tries >= mostTries {
+	switch {
+	case p.tries == 1: // a kept connection may end, and another is at hand
+		p.dial()
+	case p.pool.took: // the server may come back: --patience says how long that may take
+		wait := min(firstBackoff<<min(p.tries-2, 8), longestBackoff)
+		p.pool.away = append(p.pool.away, away{p, r.now() + wait})
+	case p.tries >= mostTries:
 		r.fail(fmt.Errorf("publishing at %s is not possible: %w", r.host, err))
-		return
+	default:
+		p.dial()
 	}
-	p.dial()
 }
+
+// longestBackoff is the longest that a publisher waits before it dials again.
+const longestBackoff = time.Second

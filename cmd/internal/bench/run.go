@@ -187,6 +187,8 @@ func (r *run) drive(phase string, done func() (bool, error)) error {
 		}
 		now := r.now()
 		r.dial(now)
+		r.publishers.dial(now)
+		r.sidePublishers.dial(now)
 		wait := min(step, r.publishDue(now))
 		r.watch.tick(now)
 		r.ledger.settle()
