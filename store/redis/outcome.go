@@ -36,8 +36,14 @@ func refused(err error) bool {
 
 // readOnly reports whether err says that the server is no master any more.
 func readOnly(err error) bool {
-	var re *rueidis.RedisError
-	return errors.As(err, &re) && strings.HasPrefix(re.Error(), "READONLY")
+	re, ok := errors.AsType[*rueidis.RedisError](err)
+	if !ok {
+		return false
+	}
+	// Where replicas are to say nothing old (replica-serve-stale-data no), one
+	// that does not hear its master says the latter to everything.
+	word, _, _ := strings.Cut(re.Error(), " ")
+	return word == "READONLY" || word == "MASTERDOWN"
 }
 
 // demoted has all connections made anew where a server said that it is no

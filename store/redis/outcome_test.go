@@ -176,6 +176,8 @@ func TestRefused(t *testing.T) {
 	srv.cli("config", "set", "maxmemory", "0")
 	srv.cli("replicaof", "127.0.0.1", "1")
 	refusedNow(t, "READONLY")
+	srv.cli("config", "set", "replica-serve-stale-data", "no")
+	refusedNow(t, "MASTERDOWN")
 	srv.cli("replicaof", "no", "one")
 	if r := mustPublish(t, s, keyed("room", "k", "other content")); r.Duplicate || r.Position.Offset != before.Offset+1 || r.Position.Epoch != before.Epoch {
 		t.Errorf("afterwards: %+v", r)

@@ -208,6 +208,14 @@ func TestReadOnlyMeansElsewhere(t *testing.T) {
 	p.lead(fresh.addr())
 	mustPublish(t, s, message("room", "x"))
 	w.hears(t, s, "room")
+
+	// One that does not find its master may be told to say nothing at all.
+	third := startServer(t)
+	fresh.cli("config", "set", "replica-serve-stale-data", "no")
+	fresh.cli("replicaof", "127.0.0.1", fmt.Sprint(freePort(t)))
+	p.lead(third.addr())
+	mustPublish(t, s, message("room", "x"))
+	w.hears(t, s, "room")
 }
 
 func TestTLS(t *testing.T) {
