@@ -27,15 +27,18 @@ var nodesSeed = flag.Uint64("nodes.seed", 1, "seed of TestTransportsOnTwoNodes")
 
 // redisServer is a redis-server whose process the test ends and starts.
 type redisServer struct {
-	t       *testing.T
-	address string
-	args    []string
-	cmd     *osexec.Cmd
+	t            *testing.T
+	program, cli string
+	address      string
+	args         []string
+	cmd          *osexec.Cmd
 }
 
 func newRedisServer(t *testing.T) *redisServer {
-	needtest.Program(t, "redis-server")
-	s := &redisServer{t: t, address: freeAddress(t)}
+	s := &redisServer{
+		t: t, address: freeAddress(t),
+		program: needtest.Program(t, "redis-server", "valkey-server"), cli: needtest.Program(t, "redis-cli", "valkey-cli"),
+	}
 	_, port, _ := net.SplitHostPort(s.address)
 	s.args = []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir(), "--appendonly", "yes", "--appendfsync", "always"}
 	s.start()
@@ -46,7 +49,7 @@ func newRedisServer(t *testing.T) *redisServer {
 func (s *redisServer) start() {
 	s.t.Helper()
 	said := newLines()
-	s.cmd = osexec.Command("redis-server", s.args...)
+	s.cmd = osexec.Command(s.program, s.args...)
 	s.cmd.Stdout, s.cmd.Stderr = said, said
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -62,7 +65,7 @@ func (s *redisServer) kill() {
 
 func (s *redisServer) do(args ...string) {
 	host, port, _ := net.SplitHostPort(s.address)
-	osexec.Command("redis-cli", append([]string{"-h", host, "-p", port}, args...)...).Run()
+	osexec.Command(s.cli, append([]string{"-h", host, "-p", port}, args...)...).Run()
 }
 
 // received is what a reader needs of an envelope.

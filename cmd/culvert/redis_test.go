@@ -14,10 +14,10 @@ import (
 // address.
 func startRedis(t *testing.T, args ...string) string {
 	t.Helper()
-	needtest.Program(t, "redis-server")
+	program := needtest.Program(t, "redis-server", "valkey-server")
 	address := freeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
-	cmd := osexec.Command("redis-server", append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}, args...)...)
+	cmd := osexec.Command(program, append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}, args...)...)
 	said := newLines()
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
@@ -104,13 +104,13 @@ func TestRedisLimits(t *testing.T) {
 
 // TestServeOnMiniredis: the keys can be looked at with the real redis-cli.
 func TestServeOnMiniredis(t *testing.T) {
-	needtest.Program(t, "redis-cli")
+	program := needtest.Program(t, "redis-cli", "valkey-cli")
 	s := startServe(t, "--store", "miniredis", "--redis-prefix", "demo")
 	cli := s.err.wait(t, `redis-cli (-h \S+ -p \d+)`)
 	if status, answer := request(t, "POST", s.url+"/rooms/lobby?key=k", "x"); status != 201 {
 		t.Fatalf("publish: %d %s", status, answer)
 	}
-	keys, err := osexec.Command("redis-cli", append(strings.Fields(cli), "keys", "demo*")...).CombinedOutput()
+	keys, err := osexec.Command(program, append(strings.Fields(cli), "keys", "demo*")...).CombinedOutput()
 	if err != nil || !strings.Contains(string(keys), "lobby") {
 		t.Errorf("%v\n%s", err, keys)
 	}

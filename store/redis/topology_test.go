@@ -138,8 +138,7 @@ func TestClusterSubscriptions(t *testing.T) {
 }
 
 func owns(n *server, key string) bool {
-	out, _ := exec.Command("redis-cli", "-p", fmt.Sprint(n.port), "get", key).CombinedOutput()
-	return !strings.Contains(string(out), "MOVED")
+	return !strings.Contains(n.cli("get", key), "MOVED")
 }
 
 // TestSentinelFailover: the master dies, a replica takes its place, and the
@@ -157,13 +156,13 @@ func TestSentinelFailover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(needtest.Program(t, "redis-server"), conf, "--sentinel")
+	cmd := exec.Command(needtest.Program(t, "redis-server", "valkey-server"), conf, "--sentinel")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	eventually(t, "the sentinel knows both", func() bool {
-		out, err := exec.Command("redis-cli", "-p", fmt.Sprint(port), "sentinel", "replicas", "main").CombinedOutput()
+		out, err := exec.Command(needtest.Program(t, "redis-cli", "valkey-cli"), "-p", fmt.Sprint(port), "sentinel", "replicas", "main").CombinedOutput()
 		return err == nil && strings.Contains(string(out), fmt.Sprint(replica.port)) && !strings.Contains(string(out), "disconnected")
 	}, nil)
 
