@@ -388,67 +388,6 @@ func TestOpenFails(t *testing.T) {
 	}
 }
 
-// TestLeastRights: the user that KEYS.md proposes can do all that the store does.
-func TestLeastRights(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile("KEYS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rule, ok := strings.Cut(string(text), "ACL SETUSER culvert ")
-	if !ok {
-		t.Fatal("KEYS.md proposes no user")
-	}
-	rule, _, _ = strings.Cut(rule, "\n\n")
-	rule = strings.ReplaceAll(rule, "\\\n", " ")
-	srv := startServer(t)
-	srv.cli(append([]string{"acl", "setuser", "culvert"}, strings.Fields(rule)...)...)
-	s := open(t, redis.Options{URL: "redis://culvert:password@" + srv.addr(), HistoryCount: 2})
-	var w recorder
-	stop, err := s.Watch(t.Context(), "room", &w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 5 {
-		mustPublish(t, s, keyed("room", hub.NewMessageID(), "x"))
-	}
-	w.hears(t, s, "room")
-	for _, mode := range []hub.ReadMode{hub.ReadAfter, hub.ReadOldest, hub.ReadLatest} {
-		if _, err := s.Read(t.Context(), hub.ReadRequest{Room: "room", Mode: mode, Limit: 10}); err != nil {
-			t.Error(err)
-		}
-	}
-	lease := []hub.Lease{{Room: "room", Client: "c", Holder: "n", TTL: time.Hour}, {Room: "room", Client: "d", Holder: "n", TTL: time.Millisecond}}
-	_, headsErr := s.Heads(t.Context(), []string{"room"})
-	_, presentErr := s.Present(t.Context(), "room", 10)
-	for i, err := range []error{s.Renew(t.Context(), lease), s.Renew(t.Context(), lease), presentErr, headsErr, s.Release(t.Context(), lease), s.Ping(t.Context())} {
-		if err != nil {
-			t.Errorf("%d: %v", i, err)
-		}
-	}
-	warnings, err := s.Check(t.Context())
-	if err != nil {
-		t.Error(err)
-	}
-	for _, w := range warnings {
-		if w.Code == "unchecked" {
-			t.Error(w)
-		}
-	}
-	stop()
-	if log := srv.cli("acl", "log"); log != "" {
-		t.Errorf("Redis denied: %s", log)
-	}
-	// The rules of an earlier version, without MGET, do as well.
-	srv.cli("acl", "setuser", "culvert", "-mget")
-	batch := []hub.Publish{keyed("room", "k", "x"), message("new", "x"), message("room", "x")}
-	for i, r := range s.Publish(t.Context(), batch) {
-		if want := []uint64{6, 1, 7}[i]; r.Err != nil || r.Position.Offset != want {
-			t.Errorf("without MGET, element %d: %+v", i, r)
-		}
-	}
-}
-
 // TestSocket: a Unix socket.
 func TestSocket(t *testing.T) {
 	t.Parallel()

@@ -270,11 +270,17 @@ func (l *lane) try() (results []hub.Result, certain bool, err error) {
 		return nil, refused(err) || !isReply(err) && s.conns.sent.Load() == before, err
 	}
 	status, lines, _ := strings.Cut(text, "\n")
+	if said, ok := strings.CutPrefix(status, "- "); ok {
+		return nil, true, refusal(said)
+	}
 	status, now, _ := strings.Cut(status, " ")
-	now, _, _ = strings.Cut(now, " ")
+	now, rest, _ := strings.Cut(now, " ")
 	s.clock.observe(now)
 	switch status {
 	case "ok":
+		if _, said, ok := strings.Cut(rest, " - "); ok {
+			s.complain(said)
+		}
 		s.demoted(strings.Contains("\n"+lines, "\n- READONLY")) // as XADD in the script says it
 		results, err = l.command.results(now, lines, l.batch)
 		return results, false, err
@@ -282,6 +288,15 @@ func (l *lane) try() (results []hub.Result, certain bool, err error) {
 		return nil, true, errStale
 	}
 	return nil, false, errFenced
+}
+
+// complain says, once a minute at most, what Redis refuses to do with messages
+// that it has stored.
+func (s *Store) complain(said string) {
+	now, last := time.Now().Unix(), s.complained.Load()
+	if now-last >= 60 && s.complained.CompareAndSwap(last, now) {
+		s.opt.Logger.Warn("redis does not let histories be trimmed, or expire: they stay until it does", "error", said)
+	}
 }
 
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }

@@ -34,6 +34,11 @@ func refused(err error) bool {
 	return errors.Is(err, errDial) || errors.Is(err, rueidis.ErrNoAddr) || errors.Is(err, rueidis.ErrNoSlot)
 }
 
+// refusal is what Redis said to the publish script before that had done anything.
+type refusal string
+
+func (r refusal) Error() string { return "redis: " + string(r) }
+
 // readOnly reports whether err says that the server is no master any more.
 func readOnly(err error) bool {
 	re, ok := errors.AsType[*rueidis.RedisError](err)
@@ -57,8 +62,9 @@ func (s *Store) demoted(readOnly bool) {
 // isReply reports whether err is an answer of the server, and not the lack of
 // one.
 func isReply(err error) bool {
-	var re *rueidis.RedisError
-	return errors.As(err, &re)
+	_, refused := errors.AsType[refusal](err)
+	_, answered := errors.AsType[*rueidis.RedisError](err)
+	return refused || answered
 }
 
 // unavailable is err as hub.Store's callers know it. The words of Redis and of

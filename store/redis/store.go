@@ -41,6 +41,7 @@ type Store struct {
 	flights     flights
 	clock       clock
 	queuedBytes atomic.Int64
+	complained  atomic.Int64 // when complain last did, in Unix seconds
 }
 
 var _ hub.Store = (*Store)(nil)

@@ -21,9 +21,11 @@
 --                      sizes are those of id, from and data, for the frame: "10 4 200"
 --
 -- Returns text. The first line is
---   ok <now> <sequence>  the call took effect; a line per element follows
+--   ok <now> <sequence>  the call took effect; a line per element follows. Behind it may stand
+--   ok … - <error>       what Redis refused when all was stored: to trim a history, or to let it expire
 --   stale <now>          notAfter has passed; nothing was done
 --   fenced <now>         a later call of the lane has taken effect; nothing was done
+--   - <error>            Redis refused already to tell what calls there were; nothing was done
 -- and the line of an element one of
 --   + <epoch> <offset> <time>        published (- 0 for an ephemeral message); without the time: now
 --   +                                published behind the room's element before, at the same time
@@ -33,7 +35,8 @@
 --
 -- Order of effects: to see whether a key is free and to take it is one command, so that comes first.
 -- What can fail after it (XADD) gives the key back. A position is written when its stream has been,
--- and nothing is told to watchers before everything is stored. Redis checks its memory limit, and
+-- and nothing is told to watchers before everything is stored. What is left then (to trim, and to let
+-- expire) may be refused to this user, but must not end the call: the stream has what the position lacks. Redis checks its memory limit, and
 -- whether it takes writes, at the first write only, which both SET and XADD may be: so a call either
 -- is refused whole or runs to its end.
 --
@@ -50,10 +53,12 @@ local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function text(n) return format('%d', n) end
 local nowText = text(now)
+local function clean(message) return '- ' .. string.gsub(message, '[\r\n]', ' ') end
 
 local sequence = ARGV[1] + 0
 if now > ARGV[2] + 0 then return 'stale ' .. nowText end
-local fence = call('GET', KEYS[1])
+local fence = try('GET', KEYS[1])
+if type(fence) == 'table' then return clean(fence.err) end
 if fence then
   local before = tonumber(match(fence, '^ok %d+ (%d+)') or 0)
   if before == sequence then return fence end
@@ -168,7 +173,8 @@ local function append(room, offset, id, from, data)
   if err and string.find(err, 'equal or smaller', 1, true) then
     -- The stream is of a history whose position is gone, or runs ahead of it: neither may be
     -- continued in silence, so a new epoch begins.
-    call('DEL', room.stream)
+    local done = try('DEL', room.stream)
+    if type(done) == 'table' then return done.err end
     if room.offset > 0 then
       room.epoch, room.offset, room.told = newEpoch(room.epoch), 0, false
       room.floor, room.floorID, room.kept, room.bytes = '0', '-', 0, 0
@@ -183,8 +189,6 @@ local function append(room, offset, id, from, data)
 end
 
 local frames, channels = {}, {}
-
-local function clean(message) return '- ' .. string.gsub(message, '[\r\n]', ' ') end
 
 -- use takes an idempotency key, with its value to be, for a publish that has yet to happen. It returns
 -- the line of the element where that may not happen: the key had been used, or Redis refuses.
@@ -249,10 +253,19 @@ local function publish(room, id, from, data, sizes, key, print, keep)
   return line
 end
 
+-- tidy calls a command without which the messages are stored all the same, and returns nothing where
+-- Redis refuses it.
+local complaint
+local function tidy(...)
+  local answer = try(...)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  complaint = answer.err
+end
+
 -- cut lets go of everything up to the offset floor.
 local function cut(room, floor)
   room.floor, room.kept = text(floor), room.offset - floor
-  call('XTRIM', room.stream, 'MINID', text(floor + 1))
+  tidy('XTRIM', room.stream, 'MINID', text(floor + 1))
 end
 
 -- trim moves the floor up to where count, bytes and age allow it.
@@ -264,7 +277,7 @@ local function trim(room, heavy)
     -- Where it is only that they are too many, the message with the sum says it for all before it.
     local at = upTo - upTo % summed
     if at > floor and room.offset - at <= maxCount + slackCount and not heavy and now < room.due + 0 then
-      local entries = call('XRANGE', room.stream, text(at), text(at + 1))
+      local entries = tidy('XRANGE', room.stream, text(at), text(at + 1)) or {}
       local fields, first = entries[1] and entries[1][2], entries[2]
       local sum = first and fields[10] and match(fields[10], '^' .. room.since .. ' (%d+)$')
       if sum then
@@ -277,7 +290,7 @@ local function trim(room, heavy)
   local before, bytes, open = floor, room.bytes, true
   local count = math.min(100, math.max(16, upTo - floor + 1))
   while open and floor < room.offset - 1 do
-    local entries = call('XRANGE', room.stream, text(floor + 1), '+', 'COUNT', count)
+    local entries = tidy('XRANGE', room.stream, text(floor + 1), '+', 'COUNT', count) or {}
     open = #entries == count
     for _, entry in ipairs(entries) do
       local fields = entry[2]
@@ -313,13 +326,13 @@ while a <= last do
 end
 
 local function keep(head, room)
-  if room.stale then call('XTRIM', room.stream, 'MINID', text(room.floor + 1)) end
+  if room.stale then tidy('XTRIM', room.stream, 'MINID', text(room.floor + 1)) end
   local heavy = room.bytes > maxBytes + slackBytes
   if heavy or room.kept > maxCount + slackCount or now >= room.due + 0 then trim(room, heavy) end
   local renew = not room.ends
   if renew then
     room.ends = text(now + age + more)
-    call('PEXPIRE', room.stream, text(age + more))
+    if not tidy('PEXPIRE', room.stream, text(age + more)) then room.ends = '0' end -- the next call tries again
   end
   local value = room.epoch .. ' ' .. room.told .. ' ' .. room.id .. ' ' .. room.time .. ' ' ..
     room.floor .. ' ' .. room.floorID .. ' ' .. text(room.bytes) .. ' ' .. room.due .. ' ' ..
@@ -333,6 +346,8 @@ end
 for i = 1, histories do
   if rooms[i].told then keep(KEYS[i + 1], rooms[i]) end
 end
+
+if complaint then results[1] = results[1] .. ' ' .. clean(complaint) end
 
 local answer = table.concat(results, '\n')
 local kept = try('SET', KEYS[1], answer, 'PX', ARGV[10])
