@@ -88,6 +88,17 @@ func TestServeWithoutRedis(t *testing.T) {
 	}
 }
 
+// TestServeWithoutRights: a user who may not do all that a node does is told at
+// its start what is missing, and how to give it.
+func TestServeWithoutRights(t *testing.T) {
+	address := startRedis(t, "--user", "poor", "on", ">hunter2", "~*", "&*", "+@all", "-xadd", "-pexpire")
+	status, _, errOut := exec(t, "", nil, "--listen", "localhost:0", "--store", "redis://poor:hunter2@"+address)
+	if status != exitFailed || !strings.HasPrefix(errOut, "culvert serve: --store: redis: ") ||
+		!strings.Contains(errOut, "ACL SETUSER poor +pexpire +xadd (redis says: ") || strings.Contains(errOut, "hunter2") {
+		t.Errorf("status %d, err %s", status, errOut)
+	}
+}
+
 // TestRedisLimits: what Redis does not allow is told by the name of its flag.
 func TestRedisLimits(t *testing.T) {
 	for flag, most := range map[string][2]string{

@@ -22,9 +22,11 @@ type Warning struct {
 // without a word. It covers what the way there and back takes.
 const clockTolerance = time.Second
 
-// Check looks at the server's settings. An error means that the store cannot
-// work with it (too old), or that it does not answer; a server that does not
-// let us look is a warning only. A cluster is judged by one of its nodes.
+// Check looks at the server's settings, and at what it lets this user do. An
+// error means that the store cannot work with it (it is too old, or refuses
+// commands that are needed, which the error names), or that it does not answer;
+// a server that does not let us look is a warning only. A cluster's settings are
+// judged by one of its nodes.
 func (s *Store) Check(ctx context.Context) ([]Warning, error) {
 	if !s.life.begin() {
 		return nil, hub.ErrClosed
@@ -43,6 +45,14 @@ func (s *Store) Check(ctx context.Context) ([]Warning, error) {
 	half := time.Since(asked) / 2
 	if apart := time.UnixMilli(t).Sub(asked.Add(half)).Abs(); apart > clockTolerance+half {
 		warn("clock", "the clocks of Redis and of this node are %v apart: messages and leases carry the time of Redis. Synchronise both (NTP).", apart.Round(time.Millisecond))
+	}
+
+	unchecked, err := s.checkRights(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if unchecked != nil {
+		warn("unchecked", "it could not be checked whether Redis allows all commands that are needed: %v", unchecked)
 	}
 
 	info, err := s.info(ctx, "server")

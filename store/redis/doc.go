@@ -18,6 +18,9 @@
 // after its time, does nothing. Clients' idempotency keys work above that, over
 // nodes and for longer.
 //
+// That is so as long as the user may call what the scripts call: Check says at
+// the start what of it Redis refuses, and KEYS.md names the rights.
+//
 // # Lanes
 //
 // A lane is the queue of some of the partitions, with one call under way: what

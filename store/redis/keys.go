@@ -33,10 +33,12 @@ type keys struct {
 	base [partitions]string
 	// Set once: by partition.
 	channel [partitions]string
+	// Set once: matches all keys and channels, as ACL rules do.
+	pattern string
 }
 
 func newKeys(prefix string) *keys {
-	k := new(keys)
+	k := &keys{pattern: prefix + ":" + keyVersion + ":*"}
 	for p := range k.base {
 		k.base[p] = prefix + ":" + keyVersion + ":{" + strconv.Itoa(p) + "}:"
 		k.channel[p] = k.base[p] + "watch"
@@ -56,8 +58,8 @@ func (k *keys) fence(p int, node string, lane int) string {
 	return k.base[p] + "fence:" + node + "/" + strconv.Itoa(lane)
 }
 
-// probe is the key that Ping writes.
-func (k *keys) probe(node string) string { return k.base[0] + "probe:" + node }
+// probe is a node's key, and its channel, for finding out what Redis takes.
+func (k *keys) probe(p int, node string) string { return k.base[p] + "probe:" + node }
 
 // maxPlainKey is the longest subject or idempotency key that is written out in
 // a key's name; longer ones are hashed.

@@ -54,7 +54,7 @@ func TestKeysApart(t *testing.T) {
 	for p := range partitions {
 		note(k.channel[p], "channel")
 	}
-	note(k.probe("n"), "probe")
+	note(k.probe(0, "n"), "probe")
 	note(k.fence(0, "n", 0), "fence")
 	if n := len(k.dedupe(0, strings.Repeat("r", 200), strings.Repeat("s", 256), strings.Repeat("k", 256))); n > 300 {
 		t.Errorf("the longest key has %d bytes", n)

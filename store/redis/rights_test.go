@@ -7,6 +7,8 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -109,6 +111,138 @@ func tryEverything(t *testing.T, s *redis.Store) {
 		}
 	}
 	stop()
+}
+
+// optional are the rules without which the store works, or whose lack Open
+// tells: what the scripts do not call, on a single server.
+var optional = []string{"on", ">password", "-@all", "+@connection", "+time", "+info", "+config|get", "+mget",
+	"+role", "+cluster|slots", "+cluster|shards", "+spublish", "+ssubscribe", "+sunsubscribe"}
+
+// TestCheckNamesMissingRights: all of them, as one command that gives them.
+func TestCheckNamesMissingRights(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	setUser(srv, leastRights(t)...)
+	s := open(t, redis.Options{URL: asUser(srv.url())})
+	check := func() error {
+		_, err := s.Check(t.Context())
+		return err
+	}
+	if err := check(); err != nil {
+		t.Fatal(err)
+	}
+	cure := regexp.MustCompile(`ACL SETUSER culvert (.*) \(redis says: `)
+	// cured follows what the error proposes.
+	cured := func(what string, want ...string) {
+		t.Helper()
+		err := check()
+		if err == nil {
+			t.Errorf("without %s: nothing is said", what)
+			return
+		}
+		m := cure.FindStringSubmatch(err.Error())
+		if m == nil {
+			t.Fatalf("without %s: %v", what, err)
+		}
+		rules := strings.Fields(m[1])
+		for _, rule := range want {
+			if !slices.Contains(rules, rule) {
+				t.Errorf("without %s: %v", what, err)
+			}
+		}
+		setUser(srv, rules...)
+		if err := check(); err != nil {
+			t.Errorf("without %s, and when that was given: %v", what, err)
+		}
+	}
+	for _, rule := range leastRights(t) {
+		switch {
+		case slices.Contains(optional, rule):
+		case rule[0] == '+':
+			setUser(srv, "-"+rule[1:])
+			cured(rule, rule)
+		case rule[0] == '~':
+			setUser(srv, "resetkeys", "~other:*")
+			cured(rule, rule)
+		case rule[0] == '&':
+			setUser(srv, "resetchannels", "&other:*")
+			// That ends connections with subscriptions to what is no longer allowed.
+			eventually(t, "Check says something of rights", func() bool {
+				err := check()
+				return err != nil && strings.Contains(err.Error(), "rights")
+			}, func() any { return check() })
+			cured(rule, rule)
+		}
+	}
+	setUser(srv, "-xadd", "-pexpire", "-subscribe")
+	cured("several", "+xadd", "+pexpire", "+subscribe")
+	if keys := srv.cli("keys", "*"); keys != "" {
+		t.Errorf("Check leaves keys: %s", keys)
+	}
+
+	// Who does not know the server at all is told so before, by Open.
+	setUser(srv, "-time")
+	if s, err := redis.Open(t.Context(), redis.Options{URL: asUser(srv.url())}); err == nil || !strings.Contains(err.Error(), "'time'") {
+		t.Errorf("without TIME: %v", err)
+		s.Close()
+	}
+}
+
+// TestCheckMissingCommands: some that offer Redis have renamed or disabled what
+// they think dangerous.
+func TestCheckMissingCommands(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t, "--rename-command", "XTRIM", "", "--rename-command", "PEXPIRE", "other")
+	s := open(t, redis.Options{URL: srv.url()})
+	if _, err := s.Check(t.Context()); err == nil || !strings.HasSuffix(err.Error(), ": PEXPIRE XTRIM") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestCheckWhereNothingCanBeWritten: that is no lack of rights, and passes.
+func TestCheckWhereNothingCanBeWritten(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	setUser(srv, append(leastRights(t), "-xtrim")...)
+	s := open(t, redis.Options{URL: srv.url()})
+	poor := open(t, redis.Options{URL: asUser(srv.url())})
+	for _, commands := range [][2]string{
+		{"config set maxmemory 1", "config set maxmemory 0"},
+		{"replicaof 127.0.0.1 1", "replicaof no one"},
+	} {
+		srv.cli(strings.Fields(commands[0])...)
+		if _, err := s.Check(t.Context()); err != nil {
+			t.Errorf("%s: %v", commands[0], err)
+		}
+		if _, err := poor.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "ACL SETUSER culvert +xtrim (") {
+			t.Errorf("%s, without XTRIM: %v", commands[0], err)
+		}
+		srv.cli(strings.Fields(commands[1])...)
+	}
+}
+
+// TestCheckEveryNodeOfACluster: each has users of its own, and one was forgotten.
+func TestCheckEveryNodeOfACluster(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, 3)
+	for _, n := range nodes {
+		setUser(n, leastRights(t)...)
+	}
+	s := open(t, redis.Options{URL: asUser(clusterURL(nodes))})
+	if _, err := s.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, rule := range []string{"xadd", "spublish", "ssubscribe", "sunsubscribe", "eval", "evalsha"} {
+		setUser(nodes[2], "-"+rule)
+		_, err := s.Check(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "on every node of the cluster: ACL SETUSER culvert +"+rule+" (") {
+			t.Errorf("without %s: %v", rule, err)
+		}
+		setUser(nodes[2], "+"+rule)
+	}
+	if _, err := s.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // lines is a log that a test reads while it is written.

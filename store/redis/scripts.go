@@ -26,6 +26,8 @@ var (
 	releaseText string
 	//go:embed scripts/present.lua
 	presentText string
+	//go:embed scripts/rights.lua
+	rightsText string
 )
 
 // script is a Lua script as Redis knows it.
@@ -42,7 +44,7 @@ func newScript(parts ...string) script {
 }
 
 // scripts are all of a store's.
-type scripts struct{ publish, read, heads, renew, release, present script }
+type scripts struct{ publish, read, heads, renew, release, present, rights script }
 
 func newScripts() scripts {
 	return scripts{
@@ -52,6 +54,7 @@ func newScripts() scripts {
 		renew:   newScript(presenceText, renewText),
 		release: newScript(presenceText, releaseText),
 		present: newScript(presenceText, presentText),
+		rights:  newScript(rightsText),
 	}
 }
 

@@ -168,7 +168,7 @@ func (s *Store) Ping(ctx context.Context) error {
 		return hub.ErrClosed
 	}
 	defer s.life.end()
-	cmd := s.client.B().Arbitrary("SET").Keys(s.keys.probe(s.node)).Args("1", "PX", "10000").Build()
+	cmd := s.client.B().Arbitrary("SET").Keys(s.keys.probe(0, s.node)).Args("1", "PX", "10000").Build()
 	err := s.client.Do(ctx, cmd).Error()
 	if err == nil {
 		return nil

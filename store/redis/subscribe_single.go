@@ -98,7 +98,7 @@ func (w *watch) session(ctx context.Context) error {
 		},
 	})
 
-	probe := w.store.keys.probe(w.store.node)
+	probe := w.store.keys.probe(0, w.store.node)
 	if err := client.Do(ctx, client.B().Subscribe().Channel(probe).Build()).Error(); err != nil {
 		return err
 	}

@@ -166,7 +166,13 @@ func TestSentinelFailover(t *testing.T) {
 		return err == nil && strings.Contains(string(out), fmt.Sprint(replica.port)) && !strings.Contains(string(out), "disconnected")
 	}, nil)
 
-	s := open(t, redis.Options{URL: fmt.Sprintf("redis+sentinel://127.0.0.1:%d/main", port)})
+	for _, srv := range []*server{master, replica} { // users are not replicated
+		setUser(srv, leastRights(t)...)
+	}
+	s := open(t, redis.Options{URL: asUser(fmt.Sprintf("redis+sentinel://127.0.0.1:%d/main", port))})
+	if _, err := s.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
 	var w recorder
 	stop, err := s.Watch(t.Context(), "room", &w)
 	if err != nil {
