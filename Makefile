@@ -7,7 +7,7 @@ run: ## the server on http://localhost:8080
 test: ## all tests
 	go test -race ./...
 
-bench: ## what Culvert costs beside its limits, a quarter of an hour; writes cmd/bench-limits/RESULTS.md and quotes it in the README
+bench: ## what Culvert costs beside its limits, twenty minutes; writes cmd/bench-limits/RESULTS.md and quotes it in the README
 	go run ./cmd/bench-limits -out cmd/bench-limits/RESULTS.md -readme README.md
 
 benchmarks: ## all Go benchmarks, with allocations

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culvertd/culvert/cmd/internal/bench/report"
 	"github.com/culvertd/culvert/hub/needtest"
 )
 
@@ -31,6 +32,30 @@ func TestMissingFigure(t *testing.T) {
 		if err := known(figures, strings.Fields(tt.names)...); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", tt.names, err)
 		}
+	}
+}
+
+// Every load has as many turns as the others, among them, and one bad turn does
+// not count.
+func TestInTurns(t *testing.T) {
+	var order string
+	costs := map[string][]float64{"a": {1, 90, 2}, "b": {5, 4, 3}}
+	var loads []load
+	for _, name := range []string{"a", "b"} {
+		loads = append(loads, load{name, func() (*report.Result, error) {
+			order += name
+			cost := costs[name][0]
+			costs[name] = costs[name][1:]
+			return &report.Result{CPU: &report.CPU{PerDelivery: cost, PerPublish: 2 * cost}, Latency: &report.Latency{P99: 10 * cost}}, nil
+		}})
+	}
+	of, err := inTurns(loads)
+	if err != nil || order != "ababab" || of["a"] != (took{2, 4, 20}) || of["b"] != (took{4, 8, 40}) {
+		t.Errorf("%v, %v in the order %s", of, err, order)
+	}
+	loads[1].run = func() (*report.Result, error) { return nil, errLeftOut }
+	if _, err := inTurns(loads[1:]); !errors.Is(err, errLeftOut) {
+		t.Error(err)
 	}
 }
 

@@ -9,55 +9,54 @@ import (
 )
 
 // pacedFlags: one message at a time, however busy the machine is.
-const pacedFlags = "--rate 4 --outstanding 1 --duration 6s --subscribers %d --transport %s"
+const pacedFlags = "--rate 4 --outstanding 1 --duration 3s --subscribers %d --transport %s"
 
 func paced(ctx context.Context, b *bencher) ([]figure, error) {
 	n := b.many(5000)
-	ours := map[string]*report.Result{}
-	var err error
-	var c *report.Result
+	var loads []load
 	if b.limit != "" {
-		if c, err = b.benchLimit(ctx, 1, pacedFlags, n, "ws"); err != nil {
-			return nil, err
-		}
+		loads = append(loads, load{"C", func() (*report.Result, error) { return b.benchLimit(ctx, 1, pacedFlags, n, "ws") }})
 	}
 	for _, t := range []string{"ws", "sse", "ndjson", "poll"} {
-		if ours[t], err = b.bench(ctx, pacedFlags, n, t); err != nil {
-			return nil, err
-		}
+		loads = append(loads, load{t, func() (*report.Result, error) { return b.bench(ctx, pacedFlags, n, t) }})
+	}
+	rivals := []struct {
+		transport, name string
+		bar, stretch    float64
+	}{{"ws", "WebSocket", 0.8, 0.65}, {"sse", "SSE", 0.8, 0.65}, {"poll", "long-poll", 1.0, 0.65}}
+	if b.nginx == "" {
+		rivals = nil
+	}
+	for _, t := range rivals {
+		loads = append(loads, load{"Nchan " + t.transport, func() (*report.Result, error) { return b.benchNchan(ctx, pacedFlags, n, t.transport) }})
+	}
+	of, err := inTurns(loads)
+	if err != nil {
+		return nil, err
 	}
 	var f []figure
-	cpu := func(t string) float64 { return ours[t].CPU.PerDelivery }
-	if c != nil {
+	c, limited := of["C"]
+	if limited {
 		f = append(f,
-			figure{what: "WebSocket, CPU per delivery", format: micros, ours: cpu("ws"), beside: c.CPU.PerDelivery, name: "C, a send(2) each", bar: 1.2, stretch: 1.1,
+			figure{what: "WebSocket, CPU per delivery", format: micros, ours: of["ws"].delivery, beside: c.delivery, name: "C, a send(2) each", bar: 1.2, stretch: 1.1,
 				short: "one message to 5,000 WebSockets, CPU per delivery"},
-			figure{what: "WebSocket, p99 of publish to receive", format: millis, ours: ours["ws"].Latency.P99, beside: c.Latency.P99, name: "C, a send(2) each", bar: 1.2,
+			figure{what: "WebSocket, p99 of publish to receive", format: millis, ours: of["ws"].p99, beside: c.p99, name: "C, a send(2) each", bar: 1.2,
 				short: "the same, p99 from publish to receive"})
 	}
 	f = append(f,
-		figure{what: "SSE, CPU per delivery", format: micros, ours: cpu("sse"), beside: cpu("ws"), name: "WebSocket", bar: 1.05},
-		figure{what: "NDJSON, CPU per delivery", format: micros, ours: cpu("ndjson"), beside: cpu("ws"), name: "WebSocket", bar: 1.05},
-		figure{what: "long-poll with its next poll, CPU per delivery", format: micros, ours: cpu("poll"), beside: cpu("ws"), name: "WebSocket", bar: 2.5, stretch: 1.8})
-	if c != nil {
+		figure{what: "SSE, CPU per delivery", format: micros, ours: of["sse"].delivery, beside: of["ws"].delivery, name: "WebSocket", bar: 1.05},
+		figure{what: "NDJSON, CPU per delivery", format: micros, ours: of["ndjson"].delivery, beside: of["ws"].delivery, name: "WebSocket", bar: 1.05},
+		figure{what: "long-poll with its next poll, CPU per delivery", format: micros, ours: of["poll"].delivery, beside: of["ws"].delivery, name: "WebSocket", bar: 2.5, stretch: 1.8})
+	if limited {
 		// What Centrifugo 6.3 took in units of this C loop, on a machine like this one.
 		const centrifugoWS, centrifugoSSE = 17.6 / 6.5, 23.5 / 6.5
 		f = append(f,
-			figure{what: "WebSocket, in units of C", format: times, ours: cpu("ws") / c.CPU.PerDelivery, beside: centrifugoWS, name: "Centrifugo 6.3, measured before", bar: 0.5},
-			figure{what: "SSE, in units of C", format: times, ours: cpu("sse") / c.CPU.PerDelivery, beside: centrifugoSSE, name: "Centrifugo 6.3, measured before", bar: 0.5})
+			figure{what: "WebSocket, in units of C", format: times, ours: of["ws"].delivery / c.delivery, beside: centrifugoWS, name: "Centrifugo 6.3, measured before", bar: 0.5},
+			figure{what: "SSE, in units of C", format: times, ours: of["sse"].delivery / c.delivery, beside: centrifugoSSE, name: "Centrifugo 6.3, measured before", bar: 0.5})
 	}
-	if b.nginx != "" {
-		for _, t := range []struct {
-			transport, name string
-			bar, stretch    float64
-		}{{"ws", "WebSocket", 0.8, 0.65}, {"sse", "SSE", 0.8, 0.65}, {"poll", "long-poll", 1.0, 0.65}} {
-			nchan, err := b.benchNchan(ctx, pacedFlags, n, t.transport)
-			if err != nil {
-				return nil, err
-			}
-			f = append(f, figure{what: t.name + ", CPU per delivery", format: micros, ours: cpu(t.transport), beside: nchan.CPU.PerDelivery, name: "Nchan", bar: t.bar, stretch: t.stretch,
-				short: "the same by " + t.name + ", CPU per delivery"})
-		}
+	for _, t := range rivals {
+		f = append(f, figure{what: t.name + ", CPU per delivery", format: micros, ours: of[t.transport].delivery, beside: of["Nchan "+t.transport].delivery, name: "Nchan", bar: t.bar, stretch: t.stretch,
+			short: "the same by " + t.name + ", CPU per delivery"})
 	}
 	return f, nil
 }
@@ -160,35 +159,44 @@ func (b *bencher) deliveryCost(ctx context.Context, n int, bench func(context.Co
 // more and more rooms. The kernel does the same each time, so no C is needed;
 // what publishing costs without subscribers is deducted.
 func manyRooms(ctx context.Context, b *bencher) ([]figure, error) {
-	n := b.many(10000)
-	var f []figure
-	first := 0.0
-	for _, rooms := range []int{1, b.many(100), n} {
+	n, some, half := b.many(10000), b.many(100), b.many(5000)
+	var loads []load
+	add := func(rooms, subscribers int) string {
 		// A batch to as many rooms, so that few requests make many deliveries.
 		// Fewer messages are on their way than there are rooms, so that no
 		// subscriber gets two in one write.
-		load := fmt.Sprintf("--rooms %d --outstanding 1", rooms)
+		flags := fmt.Sprintf("--rooms %d --subscribers %d --outstanding 1 --connecting 512 --duration 2s", rooms, subscribers)
 		if rooms > 1 {
-			load += fmt.Sprintf(" --spread --batch %d", min(rooms/2, 1000))
+			flags += fmt.Sprintf(" --spread --batch %d", min(rooms/2, 1000))
 		}
-		r, err := b.bench(ctx, "%s --subscribers %d --connecting 512 --duration 3s", load, n)
-		if err != nil {
-			return nil, err
+		if subscribers == 0 {
+			flags += " --until answered --settle 0"
 		}
-		publish, err := b.bench(ctx, "%s --subscribers 0 --until answered --duration 2s --settle 0", load)
-		if err != nil {
-			return nil, err
-		}
+		loads = append(loads, load{flags, func() (*report.Result, error) { return b.bench(ctx, "%s", flags) }})
+		return flags
+	}
+	var full, empty []string // loads, with and without subscribers
+	spread := []int{1, some, n}
+	for _, rooms := range spread {
+		full, empty = append(full, add(rooms, n)), append(empty, add(rooms, 0))
+	}
+	one, three := add(half, half), add(half, 3*half)
+	of, err := inTurns(loads)
+	if err != nil {
+		return nil, err
+	}
+	var f []figure
+	for i, rooms := range spread {
 		each := float64(n / rooms)
-		cost := r.CPU.PerDelivery - publish.CPU.PerPublish/each
-		line := figure{what: fmt.Sprintf("%s rooms of %s", report.Number(float64(rooms)), report.Number(each)), format: micros, ours: cost}
-		if first == 0 {
-			first = cost
+		line := figure{what: fmt.Sprintf("%s rooms of %s", report.Number(float64(rooms)), report.Number(each)), format: micros,
+			ours: of[full[i]].delivery - of[empty[i]].publish/each}
+		if i == 0 {
 			line.what = fmt.Sprintf("one room of %s", report.Number(each))
 		} else {
-			line.beside, line.name, line.bar = first, "one room", 1.15
+			line.beside, line.name, line.bar = f[0].ours, "one room", 1.15
 		}
 		f = append(f, line)
 	}
-	return f, nil
+	return append(f, figure{what: fmt.Sprintf("a further reader, in %s rooms", report.Number(float64(half))), format: micros,
+		ours: (3*of[three].delivery - of[one].delivery) / 2, beside: f[0].ours, name: "one room"}), nil
 }

@@ -4,7 +4,7 @@
 // benchmarks for every row several times and writes one page with the least, the
 // median and the most of each.
 //
-//	go run ./cmd/bench-limits                     everything, about a quarter of an hour
+//	go run ./cmd/bench-limits                     everything, about twenty minutes
 //	go run ./cmd/bench-limits -rows paced,burst   some of it
 //	go run ./cmd/bench-limits -list               what there is
 //

@@ -45,6 +45,7 @@ var errLeftOut = errors.New("left out")
 var rows = []row{
 	{"paced", "fan-out to 5,000 in one room, a message at a time", paced,
 		"Four messages a second go to 5,000 readers, each when the one before has arrived everywhere, so that every reader takes a write of its own. " +
+			"All take turns, three of three seconds each in a run, whose figure is their median. " +
 			"C is one thread that calls `send(2)` for each reader and does nothing else. A long-poll's figure has the delivery and the next request of the same reader. " +
 			"Centrifugo 6.3 was measured with the same load (its JSON protocol, one core) on a machine like this one, when Culvert was designed, and is not run here: what it took is given " +
 			"in units of the same C loop (17.6 and 23.5 µs to 6.5), since the machines differ."},
@@ -62,7 +63,9 @@ var rows = []row{
 			"stays in the processor's cache and gets cheaper, for C and Culvert alike, so the cost is told in units of C at the same size as well."},
 	{"rooms", "a delivery's cost from one room to 10,000", manyRooms,
 		"10,000 readers in one room, in 100 rooms of 100, and in 10,000 rooms of one: the same connections and writes, with what publishing the same messages costs without readers deducted. " +
-			"What is done once for a message and not for each reader, such as encoding it, stays in the figure; in rooms of one it falls on a single delivery."},
+			"What is done once for a message and not for each reader, such as encoding it, stays in the figure; in rooms of one it falls on a single delivery. " +
+			"The last line is without it: what a message costs more with three readers in its room than with one, for each of the two. " +
+			"The loads take turns, three of two seconds each in a run, whose figures are the medians."},
 	{"publish", "publishing into the memory store", publishing,
 		"In-process is one call of the store for each message, from one goroutine. Over HTTP it is the whole server's CPU for a request on a kept connection, the message's way to one " +
 			"WebSocket reader of its room included, turned into what a core can do in a second. A batch is one request with 100 messages for one room, each with a key of its own."},
