@@ -116,8 +116,8 @@ func checkOrigin(origin string) error {
 		return nil
 	}
 	u, err := url.Parse(origin)
-	if err != nil || u.Scheme == "" || u.Host == "" || origin != u.Scheme+"://"+u.Host || origin != strings.ToLower(origin) {
-		return fmt.Errorf("transport: allowed origin %q is not of the form https://host or https://host:port, in lower case and without a path", origin)
+	if err != nil || u.Scheme == "" || u.Host == "" || origin != u.Scheme+"://"+u.Host || origin != strings.ToLower(origin) || strings.Contains(origin, "*") {
+		return fmt.Errorf("transport: allowed origin %q is not of the form https://host or https://host:port, in lower case, without a path and without *", origin)
 	}
 	return nil
 }

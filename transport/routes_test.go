@@ -174,6 +174,7 @@ func TestOptionsValidate(t *testing.T) {
 		{AllowOrigins: []string{"https://a.example/"}},
 		{AllowOrigins: []string{"https://A.example"}},
 		{AllowOrigins: []string{""}},
+		{AllowOrigins: []string{"https://*.a.example"}}, // it would let nobody in
 		{BarePaths: []string{""}},
 		{BarePaths: []string{"ws/{room}"}},
 		{BarePaths: []string{"/ws/room"}},

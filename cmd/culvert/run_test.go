@@ -44,6 +44,7 @@ func TestUsage(t *testing.T) {
 		{args: []string{"--bare-path=/rooms/{room}"}, want: `culvert serve: --bare-path: "/rooms/{room}" is not allowed: /rooms is Culvert's own; a good one is /ws/chat/{room}/`},
 		{environ: []string{"CULVERT_BARE_PATH=/a{room}b"}, want: `culvert serve: CULVERT_BARE_PATH: "/a{room}b" is not allowed: segments are {room}, or made of`},
 		{args: []string{"--allow-origin=https://Example.org"}, want: `culvert serve: --allow-origin: "https://Example.org" is not allowed: it must be scheme://host or scheme://host:port in lower case`},
+		{args: []string{"--allow-origin=https://*.example.org"}, want: `culvert serve: --allow-origin: "https://*.example.org" is not allowed: it must be scheme://host or scheme://host:port in lower case, without a slash at the end, or * alone`},
 		{args: []string{"--listen=localhost:0", "--pprof=nine"}, want: `culvert serve: --pprof: "nine" is no address: it must be host:port`},
 		{args: []string{"--listen=localhost:0", "--pprof=0.0.0.0:0"}, want: `culvert serve: --pprof: "0.0.0.0:0" is refused: it can be reached from other machines, and profiles are for this one only.`},
 		{args: []string{"--node-id=a b"}, want: `culvert serve: --node-id: "a b" is not allowed`},

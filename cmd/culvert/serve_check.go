@@ -91,7 +91,7 @@ func checkOrigin(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil ||
 		(transport.Options{AllowOrigins: []string{text}}).Validate() != nil {
-		return errors.New("it must be scheme://host or scheme://host:port in lower case, without a slash at the end, or *")
+		return errors.New("it must be scheme://host or scheme://host:port in lower case, without a slash at the end, or * alone")
 	}
 	return nil
 }
