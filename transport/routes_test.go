@@ -152,6 +152,16 @@ func TestMethodsAreNamed(t *testing.T) {
 	}
 }
 
+// Whoever comes with names that have slashes, such as topics that are URLs, is told.
+func TestSlashInARoomsName(t *testing.T) {
+	s := newService(t, Options{})
+	for _, target := range []string{"/rooms/https://example.com/books/1", "/rooms/a%2Fb"} {
+		if a := s.decode(s.do("POST", target, "x"), 404); !strings.Contains(a.Error.Message, "a room's name has no / in it") {
+			t.Errorf("%s: %+v", target, a.Error)
+		}
+	}
+}
+
 func TestOptionsValidate(t *testing.T) {
 	good := []Options{
 		{},

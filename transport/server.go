@@ -195,7 +195,11 @@ func (s *Server) notFound(c *gin.Context) {
 	if s.servePage(c.Writer, c.Request) {
 		return
 	}
-	codes.New(codes.NotFound, "there is nothing at this address").
+	message := "there is nothing at this address"
+	if strings.HasPrefix(c.Request.URL.Path, "/rooms/") {
+		message += "; a room's name has no / in it" // whoever comes with topics that are URLs hears why
+	}
+	codes.New(codes.NotFound, message).
 		WithAllowed("/rooms/{room}, /publish, /stats, /healthz, /readyz, /doctor/echo; pages for browsers at / and /doctor").WriteHTTP(c.Writer)
 }
 
