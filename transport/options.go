@@ -16,8 +16,9 @@ import (
 
 // Options configure a Server. The zero value is usable.
 type Options struct {
-	// Logger hears of faults as warnings, at most one a second for each code,
-	// and of every request at debug level. Default: discard.
+	// Logger hears of faults as warnings, at most one a second for each code, of
+	// refused origins, at most one in ten seconds, and of every request at debug
+	// level. Default: discard.
 	Logger *slog.Logger
 
 	// AllowOrigins are the origins of pages that may use the server beside its

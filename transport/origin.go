@@ -115,6 +115,7 @@ func (s *Server) originAllowed(w http.ResponseWriter, r *http.Request) bool {
 		if s.servePage(w, r) {
 			return false
 		}
+		s.faults.refusedOrigin(r, origins[0])
 		codes.New(codes.OriginNotAllowed, "pages of this origin may not use this server").
 			WithAllowed("the server's own origin, and those given by --allow-origin").WriteHTTP(w)
 		return false

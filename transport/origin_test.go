@@ -73,6 +73,30 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
+// Browsers show nobody why a WebSocket or a request of another origin failed, so
+// that the log has to, and cannot be filled by whoever has a page.
+func TestRefusedOriginsAreLogged(t *testing.T) {
+	s := newService(t, Options{})
+	s.do("GET", "http://a.example/rooms/a/ws", "", "Origin", "http://a.example:8600") // a proxy that dropped the port
+	for range 100 {
+		s.do("GET", "http://a.example/rooms/a/ws", "", "Origin", "http://evil.example/"+strings.Repeat("x", 10_000))
+	}
+	log := s.log.String()
+	for _, want := range []string{"level=WARN", "--allow-origin", "origin=http://a.example:8600", "host=a.example", "path=/rooms/a/ws"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("%q is missing in the log: %s", want, log)
+		}
+	}
+	if n := strings.Count(log, "level=WARN"); n != 1 {
+		t.Errorf("%d lines about origins", n)
+	}
+	other := newService(t, Options{})
+	other.do("GET", "/rooms/a", "", "Origin", "http://"+strings.Repeat("x", 10_000))
+	if log := other.log.String(); !strings.Contains(log, "origin refused") || len(log) > 1000 {
+		t.Errorf("a long origin makes a line of %d bytes", len(log))
+	}
+}
+
 // A page that cannot read an answer cannot know what to do about it, so that
 // every status carries the headers that let it.
 func TestCORSOnEveryStatus(t *testing.T) {

@@ -253,8 +253,9 @@ func (s *Server) fail(c *gin.Context, err error) {
 	e.WriteHTTP(c.Writer)
 }
 
-// faultLog logs faults, but a store that is down fails every request: at most
-// one line a second for each code, with the number of those left out.
+// faultLog logs faults and refused origins, but a store that is down fails every
+// request: at most one line a second for each code, with the number of those
+// left out.
 type faultLog struct {
 	logger *slog.Logger // set once
 
@@ -276,20 +277,46 @@ func (l *faultLog) note(method, path string, e *codes.Error, err error) {
 	if !e.Faulty() {
 		return
 	}
+	if skipped, ok := l.due(e.Code, time.Second); ok {
+		l.logger.Warn("request failed", "code", string(e.Code), "error", err, "method", method, "path", path, "more", skipped)
+	}
+}
+
+// refusedOrigin is for whoever runs the server: browsers show neither the page
+// nor its user why it was refused. Pages make such lines as they like, so that
+// they come less often than faults.
+func (l *faultLog) refusedOrigin(r *http.Request, origin string) {
+	if skipped, ok := l.due(codes.OriginNotAllowed, 10*time.Second); ok {
+		l.logger.Warn("origin refused: name it with --allow-origin; or, if it is the server's own, let the proxy pass Host on as it came, with the port",
+			"origin", shortened(origin), "host", shortened(r.Host), "path", shortened(r.URL.Path), "more", skipped)
+	}
+}
+
+// shortened is a client's text that may stand in a line of the log.
+func shortened(text string) string {
+	const most = 200
+	if len(text) > most {
+		return text[:most] + "…"
+	}
+	return text
+}
+
+// due reports whether a line about code may be logged now, and how many were
+// left out since the last.
+func (l *faultLog) due(code codes.Code, every time.Duration) (skipped int, ok bool) {
 	now := time.Now()
 	l.mu.Lock()
-	f := l.codes[e.Code]
+	defer l.mu.Unlock()
+	f := l.codes[code]
 	if f == nil {
 		f = new(faultCount)
-		l.codes[e.Code] = f
+		l.codes[code] = f
 	}
-	if now.Sub(f.logged) < time.Second {
+	if now.Sub(f.logged) < every {
 		f.skipped++
-		l.mu.Unlock()
-		return
+		return 0, false
 	}
-	skipped := f.skipped
+	skipped = f.skipped
 	f.logged, f.skipped = now, 0
-	l.mu.Unlock()
-	l.logger.Warn("request failed", "code", string(e.Code), "error", err, "method", method, "path", path, "more", skipped)
+	return skipped, true
 }
