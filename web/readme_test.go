@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -41,6 +42,19 @@ func snippets(t *testing.T, heading, language string) (blocks []string) {
 		}
 		block, section, _ = strings.Cut(section, "```")
 		blocks = append(blocks, block)
+	}
+}
+
+// TestREADMEInstallsNobodyElses: npm's package of this name is somebody else's.
+func TestREADMEInstallsNobodyElses(t *testing.T) {
+	for _, name := range []string{"README.md", "../README.md", "../transport/PROTOCOL.md"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := regexp.MustCompile(`npm (?:i|install|add) culvert|(?:unpkg\.com|cdn\.jsdelivr\.net/npm)/culvert`).Find(text); found != nil {
+			t.Errorf("%s says %q", name, found)
+		}
 	}
 }
 
