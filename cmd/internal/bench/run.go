@@ -186,10 +186,13 @@ func (r *run) drive(phase string, done func() (bool, error)) error {
 			return err
 		}
 		now := r.now()
-		r.dial(now)
+		more := r.dial(now)
 		r.publishers.dial(now)
 		r.sidePublishers.dial(now)
 		wait := min(step, r.publishDue(now))
+		if more {
+			wait = 0
+		}
 		r.watch.tick(now)
 		r.ledger.settle()
 		ok, err := done()

@@ -405,8 +405,14 @@ func (d *dialing) later(s *subscriber, at time.Duration) {
 
 func (d *dialing) done(*subscriber) { d.n-- }
 
-// dial lets as many subscribers connect as may do so at a time.
-func (r *run) dial(now time.Duration) {
+// dialsAtOnce is how many connections are begun before others have their turn: each
+// takes the system some 25 microseconds, and what has arrived meanwhile would be
+// seen late.
+const dialsAtOnce = 16
+
+// dial lets as many subscribers connect as may do so at a time, a few of them
+// now: more says that others could follow at once.
+func (r *run) dial(now time.Duration) (more bool) {
 	d := &r.dialing
 	rest := d.after[:0]
 	for _, x := range d.after {
@@ -417,7 +423,11 @@ func (r *run) dial(now time.Duration) {
 		}
 	}
 	d.after = rest
-	for d.n < r.o.connecting && len(d.queue) > 0 {
+	for dials := 0; d.n < r.o.connecting && len(d.queue) > 0; dials++ {
+		if dials == dialsAtOnce {
+			more = true
+			break
+		}
 		s := d.queue[0]
 		d.queue = d.queue[1:]
 		if s.state != stateWaiting {
@@ -431,7 +441,7 @@ func (r *run) dial(now time.Duration) {
 		s := d.open[0]
 		if s.state == stateDialing {
 			if now-s.since < handshakeTimeout {
-				return
+				return more
 			}
 			s.conn.Close()
 			s.lost(fmt.Errorf("no answer within %s", handshakeTimeout))
@@ -439,4 +449,5 @@ func (r *run) dial(now time.Duration) {
 		d.open[0] = nil
 		d.open = d.open[1:]
 	}
+	return more
 }
