@@ -3,8 +3,10 @@
 package lab
 
 import (
+	"context"
 	"crypto/tls"
 	"embed"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -39,7 +41,7 @@ type path struct {
 
 // client is an HTTP client on the path; like a browser it accepts gzip.
 func (p *path) client() *http.Client {
-	t := &http.Transport{}
+	t := &http.Transport{DialContext: dial}
 	if p.proxy != nil {
 		t.Proxy = http.ProxyURL(p.proxy)
 	}
@@ -48,6 +50,21 @@ func (p *path) client() *http.Client {
 		t.ForceAttemptHTTP2 = true
 	}
 	return &http.Client{Transport: t}
+}
+
+// dial tries another port of its own where one is not answered: those of the
+// connections that a kernel has forgotten stay silent, and the system may lend
+// one of them again. It would try that one for two minutes.
+func dial(ctx context.Context, network, address string) (c net.Conn, err error) {
+	d := net.Dialer{Timeout: 2 * time.Second}
+	for range 3 {
+		c, err = d.DialContext(ctx, network, address)
+		var e net.Error
+		if !errors.As(err, &e) || !e.Timeout() || ctx.Err() != nil {
+			break
+		}
+	}
+	return c, err
 }
 
 // setting is what fills a configuration's template.
